@@ -1,0 +1,37 @@
+# Each target is a thin call; `make help` lists them.
+# PYTHON is a Python 3.11, 3.12 or 3.13 with venv.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.made-from-lock
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+run: $(READY)  ## execute all notebooks into build/executed, with a table at the end
+	$(BIN)/python -m augment_utils run
+
+test: $(READY)  ## run all tests, those of the notebooks too
+	$(BIN)/python -m pytest
+
+lab: $(READY)  ## open JupyterLab on this machine, in notebooks/
+	$(BIN)/python -m jupyterlab --ip=127.0.0.1 --LabApp.default_url=/lab/tree/notebooks
+
+data: $(READY)  ## fetch and verify CIFAR-10 (170 MB) once
+	$(BIN)/python -m augment_utils data
+
+refresh: $(READY)  ## execute all notebooks and take their outputs into notebooks/ and images/
+	$(BIN)/python -m augment_utils run --refresh
+
+lock:  ## resolve pyproject.toml anew (needs uv)
+	uv lock --upgrade
+	uv export --quiet --all-extras --no-emit-project --format requirements-txt -o requirements.lock
+
+# Made again when the lock changes; a half-made one has no mark and is made again too.
+$(READY): requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 14) or sys.exit(f"this is Python {v[0]}.{v[1]}, expected 3.11 to 3.13: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+.PHONY: help run test lab data refresh lock

@@ -1,0 +1,26 @@
+"""The notebooks' shared module: images in, contrast transforms, figures out."""
+
+import os
+
+# TensorFlow reads these when it is first imported. Without them its start-up
+# messages, which carry timestamps, end up in the notebooks' outputs.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+from augment_utils.contrast import (
+    adaptive_histogram_equalization,
+    clahe,
+    contrast_stretching,
+    histogram_equalization,
+)
+from augment_utils.datasets import Dataset, load_cifar10, load_photo_patches
+
+__all__ = [
+    "Dataset",
+    "adaptive_histogram_equalization",
+    "clahe",
+    "contrast_stretching",
+    "histogram_equalization",
+    "load_cifar10",
+    "load_photo_patches",
+]

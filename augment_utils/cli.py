@@ -1,0 +1,198 @@
+"""The command line: `run` executes the notebooks, `data` fetches CIFAR-10 or cuts a part of it."""
+
+import base64
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import click
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+IMAGES = ROOT / "images"
+CELL_TIMEOUT = 600  # seconds
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main():
+    """Run the notebooks, and fetch what they need."""
+
+
+@main.command()
+@click.argument("notebooks", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--output-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=ROOT / "build" / "executed",
+    help="Where the executed copies and their figures go.  [default: build/executed]",
+)
+@click.option(
+    "--refresh",
+    is_flag=True,
+    help="Then take the outputs into the committed notebooks, and their thumbnails into images/. "
+    "Nothing is taken if a notebook failed.",
+)
+def run(notebooks, output_dir, refresh):
+    """Execute NOTEBOOKS (default: all, in order) with papermill.
+
+    A notebook that fails does not stop the others; the exit status is 1 then.
+    """
+    notebooks = notebooks or sorted(NOTEBOOKS.glob("*.ipynb"))
+    settle_data_source()
+    output_dir.mkdir(parents=True, exist_ok=True)
+    rows = [run_notebook(notebook, output_dir) for notebook in notebooks]
+    click.echo("\n" + format_table(rows))
+    failures = [row for row in rows if row["error"]]
+    for row in failures:
+        click.secho(f"FAILED {row['notebook']}, {row['error']}", fg="red", err=True)
+    if failures:
+        sys.exit(1)
+    if refresh:
+        for notebook in notebooks:
+            take_outputs(output_dir / notebook.name, notebook)
+
+
+@main.command()
+@click.option(
+    "--subset",
+    type=int,
+    metavar="N",
+    help="Write N training images and a fifth as many test images, the same number of each class, "
+    "to OUT. N must be a multiple of 50.",
+)
+@click.argument("out", required=False, type=click.Path(dir_okay=False, path_type=Path))
+def data(subset, out):
+    """Fetch and verify CIFAR-10 once; or cut a small part of the data into the file OUT (.npz).
+
+    The part is cut from what the notebooks would use: AUGMENT_DATA, the copy in Keras' cache,
+    the official download.
+    """
+    from augment_utils.datasets import download_cifar10, load_cifar10, save_npz
+
+    if (subset is None) != (out is None):
+        raise click.UsageError("--subset N and OUT go together: data --subset 500 out.npz")
+    try:
+        if subset is None:
+            archive = download_cifar10()
+            click.echo(f"{load_cifar10(archive)}\n{archive}")
+            return
+        if subset % 50 or subset < 50:
+            raise click.UsageError(f"got --subset {subset}, expected a multiple of 50, such as 500")
+        part = load_cifar10().subset(train=subset, test=subset // 5)
+        save_npz(part, out)
+        click.echo(f"{out}: {part}\nUse it: AUGMENT_DATA={out}")
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+# ---- run: the parts of it
+
+
+def settle_data_source():
+    """Look for the images once, so that six notebooks need not wait for six failed downloads."""
+    from augment_utils.datasets import load_cifar10
+
+    try:
+        dataset = load_cifar10()
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"AUGMENT_DATA: {error}") from error
+    if "AUGMENT_DATA" not in os.environ and "photo patches" in dataset.name:
+        os.environ["AUGMENT_DATA"] = "patches"
+    elif os.environ.get("AUGMENT_DATA", "patches") != "patches":
+        # the kernels work in notebooks/, where a relative path would point elsewhere
+        os.environ["AUGMENT_DATA"] = str(Path(os.environ["AUGMENT_DATA"]).expanduser().absolute())
+
+
+def run_notebook(notebook, output_dir):
+    """Execute one notebook; return its row of the table."""
+    import nbformat
+    import papermill
+
+    output = output_dir / notebook.name
+    error, start = None, time.perf_counter()
+    try:
+        papermill.execute_notebook(
+            notebook,
+            output,
+            kernel_name="python3",
+            cwd=notebook.parent,
+            progress_bar={"desc": notebook.stem, "unit": "cell"},
+            execution_timeout=CELL_TIMEOUT,
+        )
+    except papermill.PapermillExecutionError as failed:
+        error = f"cell {failed.exec_count}: {failed.ename}: {failed.evalue}"
+    except Exception as failed:  # a dead kernel, a timeout, a file that is no notebook
+        error = f"{type(failed).__name__}: {failed}"
+    seconds = time.perf_counter() - start
+    cells = nbformat.read(output, 4).cells if output.exists() else []
+    return {
+        "notebook": notebook.name,
+        "seconds": f"{seconds:.1f}",
+        "figures": write_figures(cells, output_dir / notebook.stem),
+        "data": data_line(cells),
+        "error": error,
+    }
+
+
+def format_table(rows):
+    """The rows as text, a line each under a header."""
+    columns = {"notebook": "<", "seconds": ">", "figures": ">", "data": "<"}
+    lines = [{column: column for column in columns}, *rows]
+    widths = {c: max(len(str(line[c])) for line in lines) for c in columns}
+    return "\n".join(
+        "  ".join(f"{line[c]!s:{side}{widths[c]}}" for c, side in columns.items()).rstrip()
+        for line in lines
+    )
+
+
+def figures_of(cells):
+    """(tags, PNG bytes) of each figure among the cells' outputs."""
+    for cell in cells:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                yield cell.metadata.get("tags", []), base64.b64decode(output.data["image/png"])
+
+
+def write_figures(cells, folder):
+    """Write each figure to a PNG of its own; return how many there are."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    count = 0
+    for count, (_, png) in enumerate(figures_of(cells), 1):
+        (folder / f"figure_{count:02d}.png").write_bytes(png)
+    return count
+
+
+def data_line(cells):
+    """What the cell tagged `dataset` printed of where its images come from."""
+    for cell in cells:
+        if "dataset" in cell.metadata.get("tags", []):
+            printed = "".join(o.text for o in cell.get("outputs", []) if o.get("name") == "stdout")
+            return printed.split(":")[0].strip()
+    return ""
+
+
+def take_outputs(executed, notebook):
+    """Put the outputs of an executed copy into the notebook, its thumbnail into images/."""
+    import nbformat
+
+    source, run = nbformat.read(notebook, 4), nbformat.read(executed, 4)
+    outputs = {cell.id: cell for cell in run.cells if cell.cell_type == "code"}
+    for cell in source.cells:
+        if cell.cell_type == "code":
+            cell.outputs = outputs[cell.id].outputs
+            cell.execution_count = outputs[cell.id].execution_count
+    for tags, png in figures_of(source.cells):
+        if "thumbnail" in tags:
+            replace_file(IMAGES / f"{notebook.stem}.png", png)
+    replace_file(notebook, (nbformat.writes(source) + "\n").encode())
+
+
+def replace_file(path, content):
+    """Write a file whole or not at all."""
+    path.parent.mkdir(exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(content)
+    partial.replace(path)

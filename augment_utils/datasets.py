@@ -1,0 +1,480 @@
+"""CIFAR-10 from wherever it can be had, and an embedded stand-in that needs no network."""
+
+import functools
+import hashlib
+import io
+import os
+import pickle
+import sys
+import tarfile
+import zipfile
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+CIFAR10_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
+CIFAR10_CLASSES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+# SHA-256 of the first 1,000 images and labels of both splits. The notebooks' committed
+# outputs depend on no image after these.
+CIFAR10_START = "23f297f32bf613fbbc72930d341f3f9b1af371f66b1abaf0e86b2711f5316a10"
+
+# Keras 3's name for the archive in its cache, which we use too, and Keras 2's.
+ARCHIVE_NAMES = ("cifar-10-batches-py-target_archive", "cifar-10-batches-py.tar.gz")
+TRAIN_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
+TEST_BATCH = "test_batch"
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+EXPECTED = (
+    "expected an .npz with x_train, y_train, x_test and y_test, the official "
+    "cifar-10-python.tar.gz, the folder it unpacks to, or AUGMENT_DATA=patches"
+)
+
+# class name: file in scikit-image's wheel
+PHOTOGRAPHS = {
+    "astronaut": "astronaut",
+    "brick": "brick",
+    "cat": "chelsea",
+    "coffee": "coffee",
+    "coins": "coins",
+    "grass": "grass",
+    "gravel": "gravel",
+    "tissue": "immunohistochemistry",
+    "motorcycle": "stereo_motorcycle",
+    "rocket": "rocket",
+}
+PATCH_SIDE = 32
+TRAIN_SHARE = 0.75  # of each photograph's width; the rest is for the test patches
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images and labels of a training and a test split.
+
+    Attributes
+    ----------
+    x_train, x_test : ndarray, (N, 32, 32, 3), uint8
+    y_train, y_test : ndarray, (N,), int64
+        Indices into ``class_names``.
+    class_names : tuple of str
+    name : str
+        Where the images come from, in words; never a path.
+    fingerprint : str
+        SHA-256 of the four arrays: two data sets with one fingerprint are the same.
+    """
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    class_names: tuple[str, ...]
+    name: str
+
+    @functools.cached_property
+    def fingerprint(self):
+        return _sha256(*(getattr(self, key) for key in ARRAYS))
+
+    def __str__(self):
+        return (
+            f"{self.name}: {len(self.x_train):,} training and {len(self.x_test):,} test images, "
+            f"{len(self.class_names)} classes"
+        )
+
+    __repr__ = __str__
+
+    def subset(self, train=None, test=None, classes=None, seed=None):
+        """A class-balanced part of the data.
+
+        Parameters
+        ----------
+        train, test : int or None
+            How many images, the same number of each class, so a multiple of the
+            number of classes. None keeps all images of the chosen classes.
+        classes : sequence of str or None
+            The classes to keep; labels are renumbered in this order.
+        seed : int or None
+            None takes the first images of each class; an int draws them at random.
+
+        Returns
+        -------
+        Dataset
+            With the images in their original order, and ``name`` saying what was taken.
+
+        Raises
+        ------
+        ValueError
+            An unknown class, a number that does not divide, or too few images.
+        """
+        names = self.class_names if classes is None else tuple(classes)
+        unknown = [name for name in names if name not in self.class_names]
+        if unknown or len(set(names)) < max(len(names), 1):
+            raise ValueError(
+                f"got classes={classes!r}, expected different ones among {self.class_names}"
+            )
+        labels = [self.class_names.index(name) for name in names]
+        rng = None if seed is None else np.random.default_rng(seed)
+        rows = [
+            _balanced_rows(y, labels, size, split, rng)
+            for y, size, split in [(self.y_train, train, "train"), (self.y_test, test, "test")]
+        ]
+        renumber = np.full(len(self.class_names), -1)
+        renumber[labels] = np.arange(len(labels))
+        (train_rows, test_rows), kind = rows, self.name.removeprefix("part of ")
+        return Dataset(
+            self.x_train[train_rows],
+            renumber[self.y_train[train_rows]],
+            self.x_test[test_rows],
+            renumber[self.y_test[test_rows]],
+            names,
+            f"part of {kind}",
+        )
+
+
+def load_cifar10(path=None):
+    """Load CIFAR-10, or, where it cannot be had, photo patches with a loud banner.
+
+    Looks, in this order, at ``path``; the environment variable ``AUGMENT_DATA`` (a
+    path, or ``patches``); a verified copy in Keras' cache; the official download;
+    else :func:`load_photo_patches`.
+
+    Parameters
+    ----------
+    path : str or path-like or None
+        An ``.npz`` with ``x_train``, ``y_train``, ``x_test`` and ``y_test``, the
+        official ``cifar-10-python.tar.gz``, or the folder it unpacks to. Nothing in
+        it can run code: ``.npz`` files are read without pickles, and batches by an
+        unpickler that knows only arrays.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    FileNotFoundError
+        The path does not exist.
+    ValueError
+        It is truncated, corrupt or wrongly shaped; the message names the file.
+
+    References
+    ----------
+    A. Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*,
+    University of Toronto, 2009.
+    """
+    path = path or os.environ.get("AUGMENT_DATA")
+    if path == "patches":
+        return load_photo_patches()
+    if path:
+        return _read(Path(path).expanduser())
+    try:
+        return _read(download_cifar10())
+    except (OSError, ValueError) as error:
+        _print_banner(error)
+        return load_photo_patches()
+
+
+def load_photo_patches(train_per_class=500, test_per_class=100, seed=0):
+    """Cut 32 × 32 patches from ten photographs that scikit-image ships: no download.
+
+    Parameters
+    ----------
+    train_per_class, test_per_class : int
+        Patches of each photograph, at different places. Training patches come from
+        the left three quarters of the photograph, test patches from the rest, so that
+        no pixel is in both.
+    seed : int
+        Of the places and of the order.
+
+    Returns
+    -------
+    Dataset
+        Its classes are the photographs. Grey photographs are repeated in R, G and B.
+
+    Raises
+    ------
+    ValueError
+        Fewer than one patch is asked for, or more than a photograph has places.
+    """
+    from skimage import data  # slow to import, and needed only here
+
+    rng = np.random.default_rng(seed)
+    parts = {"train": [], "test": []}
+    for name, source in PHOTOGRAPHS.items():
+        photo = getattr(data, source)()
+        photo = photo[0] if isinstance(photo, tuple) else photo  # the left of a stereo pair
+        photo = np.stack([photo] * 3, axis=-1) if photo.ndim == 2 else photo
+        border = int(TRAIN_SHARE * photo.shape[1])
+        parts["train"].append(_cut_patches(photo[:, :border], train_per_class, name, rng))
+        parts["test"].append(_cut_patches(photo[:, border:], test_per_class, name, rng))
+    arrays = []
+    for patches in parts.values():
+        order = rng.permutation(sum(map(len, patches)))
+        labels = np.repeat(np.arange(len(patches)), [len(p) for p in patches])
+        arrays += [np.concatenate(patches)[order], labels[order]]
+    return Dataset(*arrays, tuple(PHOTOGRAPHS), "photo patches (not CIFAR-10)")
+
+
+def download_cifar10():
+    """Path of the verified official archive in Keras' cache, fetched if it is not there.
+
+    The SHA-256 is checked before the file gets its name, so a killed or failed
+    download leaves nothing that could be read by mistake.
+    """
+    import pooch  # slow to import, and needed only here
+
+    return find_cached_archive() or Path(
+        pooch.retrieve(
+            CIFAR10_URL,
+            known_hash=CIFAR10_SHA256,
+            fname=ARCHIVE_NAMES[0],
+            path=_cache_folder(),
+            # seconds to connect, and to wait for the next bytes
+            downloader=pooch.HTTPDownloader(progressbar=True, timeout=(5, 30)),
+        )
+    )
+
+
+def find_cached_archive():
+    """Path of the official archive in Keras' cache if its SHA-256 is right, else None."""
+    for name in ARCHIVE_NAMES:
+        path = _cache_folder() / name
+        if path.is_file() and _sha256_of_file(path) == CIFAR10_SHA256:
+            return path
+    return None
+
+
+def save_npz(dataset, path):
+    """Write ``dataset`` to ``path`` in the layout that :func:`load_cifar10` reads.
+
+    The file appears whole or not at all.
+    """
+    path = Path(path)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            np.savez_compressed(
+                file,
+                **{key: getattr(dataset, key) for key in ARRAYS},
+                class_names=np.array(dataset.class_names),
+            )
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def is_cifar10(dataset):
+    """Whether the first 1,000 images of each split are CIFAR-10's own."""
+    return _sha256(*(getattr(dataset, key)[:1000] for key in ARRAYS)) == CIFAR10_START
+
+
+# ---- from a file to arrays
+
+# What damaged or foreign files make their readers raise.
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    EOFError,
+    OSError,
+    zlib.error,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    pickle.UnpicklingError,
+)
+
+
+def _read(path):
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file or folder; {EXPECTED}")
+    if path.is_dir():
+        read = _read_folder
+    else:
+        read = _read_npz if zipfile.is_zipfile(path) else _read_archive
+    try:
+        arrays, class_names = read(path)
+        dataset = Dataset(*_checked(arrays, class_names), class_names, path.name)
+    except UNREADABLE as error:
+        raise ValueError(
+            f"{path}: not CIFAR-10, or damaged: {error or type(error).__name__}; {EXPECTED}"
+        ) from error
+    if is_cifar10(dataset):
+        return replace(dataset, name=f"CIFAR-10 ({path.name})")
+    return dataset
+
+
+def _read_npz(path):
+    with np.load(path, allow_pickle=False) as file:
+        missing = [key for key in ARRAYS if key not in file]
+        if missing:
+            raise ValueError(f"it lacks {', '.join(missing)}")
+        names = file["class_names"].tolist() if "class_names" in file else CIFAR10_CLASSES
+        return [file[key] for key in ARRAYS], tuple(names)
+
+
+def _read_archive(path):
+    wanted = (*TRAIN_BATCHES, TEST_BATCH)
+    with tarfile.open(path) as archive:
+        batches = {
+            Path(member.name).name: archive.extractfile(member).read()
+            for member in archive
+            if member.isfile() and Path(member.name).name in wanted
+        }
+    return _join_batches(batches), CIFAR10_CLASSES
+
+
+def _read_folder(path):
+    inner = path / "cifar-10-batches-py"
+    folder = inner if inner.is_dir() else path
+    wanted = (*TRAIN_BATCHES, TEST_BATCH)
+    batches = {name: (folder / name).read_bytes() for name in wanted if (folder / name).is_file()}
+    return _join_batches(batches), CIFAR10_CLASSES
+
+
+def _join_batches(batches):
+    """From each batch's pickled bytes, by name, to the four arrays."""
+    missing = [name for name in (*TRAIN_BATCHES, TEST_BATCH) if name not in batches]
+    if missing:
+        raise ValueError(f"it lacks {', '.join(missing)}")
+    pairs = {name: _unpickle_batch(name, pickled) for name, pickled in batches.items()}
+    train_images, train_labels = zip(*(pairs[name] for name in TRAIN_BATCHES), strict=True)
+    return [np.concatenate(train_images), np.concatenate(train_labels), *pairs[TEST_BATCH]]
+
+
+def _unpickle_batch(name, pickled):
+    try:
+        batch = _ArrayUnpickler(io.BytesIO(pickled), encoding="bytes").load()
+        images = np.asarray(batch[b"data"]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        return np.ascontiguousarray(images), np.asarray(batch[b"labels"])
+    except UNREADABLE as error:
+        raise ValueError(f"in {name}, {error or type(error).__name__}") from error
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Knows what a batch is made of, and refuses everything else that a pickle may call."""
+
+    ALLOWED = {
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+        ("numpy.core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("_codecs", "encode"),
+    }
+
+    def find_class(self, module, name):
+        if (module, name) not in self.ALLOWED:
+            raise pickle.UnpicklingError(
+                f"the pickle asks for {module}.{name}, which no batch needs; it was not run"
+            )
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+
+
+def _checked(arrays, class_names):
+    if not all(isinstance(name, str) for name in class_names):
+        raise ValueError(f"its class_names are {class_names!r}, expected text")
+    checked = []
+    for key, images, labels in zip(ARRAYS[::2], arrays[::2], arrays[1::2], strict=True):
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (32, 32, 3):
+            raise ValueError(
+                f"{key} is {images.dtype} of shape {images.shape}, expected uint8 (N, 32, 32, 3)"
+            )
+        label_key = key.replace("x", "y")
+        if labels.dtype.kind not in "iu" or labels.shape not in [(len(images),), (len(images), 1)]:
+            raise ValueError(
+                f"{label_key} is {labels.dtype} of shape {labels.shape}, "
+                f"expected {len(images)} integers"
+            )
+        if len(images) == 0:
+            raise ValueError(f"{key} holds no image")
+        if labels.min() < 0 or labels.max() >= len(class_names):
+            raise ValueError(
+                f"{label_key} goes from {labels.min()} to {labels.max()}, "
+                f"expected labels 0 to {len(class_names) - 1}"
+            )
+        checked += [images, labels.astype(np.int64).reshape(-1)]
+    return checked
+
+
+# ---- small things
+
+
+def _balanced_rows(labels, classes, size, split, rng):
+    """Sorted indices of `size` images, the same number of each class (None: all)."""
+    if size is None:
+        return np.flatnonzero(np.isin(labels, classes))
+    share, rest = divmod(size, len(classes))
+    if rest or share < 1:
+        raise ValueError(f"got {split}={size}, expected a multiple of {len(classes)} classes")
+    rows = []
+    for label in classes:
+        of_class = np.flatnonzero(labels == label)
+        if len(of_class) < share:
+            raise ValueError(
+                f"got {split}={size}, which takes {share} images of each class, "
+                f"but of one there are only {len(of_class)}"
+            )
+        rows.append(of_class[:share] if rng is None else rng.choice(of_class, share, replace=False))
+    return np.sort(np.concatenate(rows))
+
+
+def _cut_patches(photo, count, name, rng):
+    places = [n - PATCH_SIDE + 1 for n in photo.shape[:2]]
+    if not 1 <= count <= places[0] * places[1]:
+        raise ValueError(
+            f"got {count} patches per class, expected 1 to {places[0] * places[1]} "
+            f"(the different places in this part of {name!r})"
+        )
+    corners = rng.choice(places[0] * places[1], count, replace=False)
+    rows, columns = np.unravel_index(corners, places)
+    return np.stack(
+        [
+            photo[r : r + PATCH_SIDE, c : c + PATCH_SIDE]
+            for r, c in zip(rows, columns, strict=True)
+        ]
+    )
+
+
+def _cache_folder():
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets"
+
+
+def _sha256_of_file(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sha256(*arrays):
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
+
+
+def _print_banner(error):
+    """To stderr, which notebooks show in red."""
+    line = "=" * 72
+    print(
+        f"{line}\n"
+        "  THESE ARE NOT CIFAR-10'S IMAGES\n"
+        f"  CIFAR-10 could not be had ({type(error).__name__}). In its place you get\n"
+        "  32 x 32 patches of ten photographs, so pictures and numbers differ\n"
+        "  from those in the text.\n"
+        "  With a network:  python -m augment_utils data\n"
+        "  With a file:     set AUGMENT_DATA to its path\n"
+        "  To stay with the patches and not see this: AUGMENT_DATA=patches\n"
+        f"{line}",
+        file=sys.stderr,
+    )

@@ -1,0 +1,154 @@
+"""The collection's figure forms, and `show`, without which no figure is shown."""
+
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import display
+
+# Okabe & Ito's colour-blind-safe palette; line styles say the same again.
+INK = "#000000"
+BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+CHANNELS = (("R", RED, "-"), ("G", GREEN, "--"), ("B", BLUE, ":"))
+
+DPI = 110
+
+
+def show(fig, *, alt):
+    """Show a figure in a notebook with alternative text, and close it.
+
+    Parameters
+    ----------
+    fig : matplotlib Figure
+    alt : str
+        What the figure shows, for who cannot see it. It is kept in the output's
+        metadata, from where nbconvert and JupyterLab put it into the page.
+
+    Raises
+    ------
+    ValueError
+        ``alt`` says nothing.
+    """
+    if not isinstance(alt, str) or not alt.strip():
+        raise ValueError(f"got alt={alt!r}, expected a sentence on what the figure shows")
+    png = io.BytesIO()
+    # without the version of Matplotlib, which would change the file but not the picture
+    fig.savefig(png, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
+    plt.close(fig)
+    display(
+        {"image/png": png.getvalue(), "text/plain": f"<Figure: {alt}>"},
+        metadata={"image/png": {"alt": alt}},
+        raw=True,
+    )
+
+
+def plot_images(images, titles=None, columns=None):
+    """Images in a grid, unsmoothed.
+
+    Parameters
+    ----------
+    images : sequence of ndarray, (H, W), (H, W, 1) or (H, W, 3)
+        uint8 in 0..255 or float in 0..1. Grey images are drawn from black to white,
+        not stretched to their own range.
+    titles : sequence of str or None
+    columns : int or None
+        None: all in one row, up to 8.
+
+    Returns
+    -------
+    matplotlib Figure
+        For :func:`show`.
+    """
+    columns = columns or min(len(images), 8)
+    rows = -(-len(images) // columns)
+    side = min(9 / columns, 2.6)
+    title_height = 0.3 if titles is not None else 0.05
+    fig, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(columns * side, rows * (side + title_height)),
+        layout="constrained",
+        squeeze=False,
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    for i, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
+        _draw_image(axis, image, titles[i] if titles is not None else None, min(10, 6 + 2 * side))
+    return fig
+
+
+def plot_histograms(images, titles, channels=False):
+    """Each image over its histogram with its CDF on it, all on the same axes.
+
+    Parameters
+    ----------
+    images : sequence of ndarray, (H, W), (H, W, 1) or (H, W, 3)
+        uint8 in 0..255 or float in 0..1; drawn on the scale 0..255.
+    titles : sequence of str
+    channels : bool
+        For colour images: one curve each for R, G and B instead of HSV's V.
+
+    Returns
+    -------
+    matplotlib Figure
+        For :func:`show`.
+    """
+    fig, axes = plt.subplots(
+        2,
+        len(images),
+        figsize=(max(2.3 * len(images), 4.6), 4.2),
+        layout="constrained",
+        squeeze=False,
+        height_ratios=(1.1, 1),
+    )
+    tops = []
+    for column, (image, title) in enumerate(zip(images, titles, strict=True)):
+        _draw_image(axes[0, column], image, title)
+        axis, cdf_axis = axes[1, column], axes[1, column].twinx()
+        tops.append(_draw_histogram(axis, cdf_axis, image, channels))
+        axis.set(xlim=(0, 255), xticks=(0, 128, 255), xlabel="grey level")
+        cdf_axis.set(ylim=(0, 1.02), yticks=(0, 0.5, 1))
+        axis.set_ylabel("pixels" if column == 0 else None)
+        cdf_axis.set_ylabel("CDF" if column == len(images) - 1 else None)
+        axis.tick_params(labelleft=column == 0)
+        cdf_axis.tick_params(labelright=column == len(images) - 1)
+    for axis in axes[1]:
+        axis.set_ylim(0, 1.05 * max(tops))
+    if channels:
+        fig.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return fig
+
+
+# ---- helpers
+
+
+def _draw_image(axis, image, title, fontsize=10):
+    image = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
+    top = 255 if image.dtype == np.uint8 else 1
+    axis.imshow(image, cmap="gray", vmin=0, vmax=top, interpolation="nearest")
+    axis.set_title(title, fontsize=fontsize)
+    axis.axis("off")
+
+
+def _draw_histogram(axis, cdf_axis, image, channels):
+    """Draw into the two axes; return the highest count."""
+    levels = image if image.dtype == np.uint8 else np.rint(255 * image).astype(np.uint8)
+    levels = levels.reshape(*levels.shape[:2], -1)
+    if channels and levels.shape[-1] == 3:
+        curves = [
+            (levels[..., c], label, colour, style)
+            for c, (label, colour, style) in enumerate(CHANNELS)
+        ]
+    else:
+        curves = [(levels.max(axis=-1), "V", INK, "-")]
+    tops = []
+    for plane, label, colour, style in curves:
+        counts, edges = np.histogram(plane, bins=64, range=(0, 256))
+        tops.append(counts.max())
+        if len(curves) == 1:
+            axis.stairs(counts, edges, fill=True, color="#9AA5AD")
+        else:
+            axis.stairs(counts, edges, color=colour, linestyle=style, label=label)
+        cdf = np.bincount(plane.ravel(), minlength=256).cumsum() / plane.size
+        cdf_axis.plot(np.arange(256), cdf, color=colour, linestyle=style, linewidth=1.2)
+    return max(tops)

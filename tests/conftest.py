@@ -1,0 +1,47 @@
+"""Which images the tests use, and how strictly nbval compares the notebooks.
+
+With CIFAR-10 at hand (AUGMENT_DATA, or a verified copy in Keras' cache) every output is
+compared. Without it everything runs on the embedded photo patches, and only what is tagged
+`nbval-check-output`, which holds on any images, is compared. Nothing is downloaded.
+"""
+
+import os
+
+import pytest
+
+from augment_utils import load_cifar10
+from augment_utils.datasets import find_cached_archive, is_cifar10
+
+AT_HAND = "AUGMENT_TESTS_CIFAR10"  # from the first process to xdist's workers
+
+
+def pytest_configure(config):
+    if AT_HAND not in os.environ:
+        source = os.environ.get("AUGMENT_DATA") or find_cached_archive() or "patches"
+        dataset = load_cifar10(source)
+        os.environ["AUGMENT_DATA"] = str(source) if source == "patches" else os.path.abspath(source)
+        os.environ[AT_HAND] = str(int(is_cifar10(dataset)))
+    if hasattr(config.option, "nbval"):
+        config.option.nbval = cifar10_at_hand()
+        config.option.nbval_lax = not cifar10_at_hand()
+
+
+def pytest_report_header():
+    compared = "every output" if cifar10_at_hand() else "only outputs that hold on any images"
+    return f"images: {load_cifar10()}; of the notebooks, {compared} compared"
+
+
+def cifar10_at_hand():
+    return os.environ[AT_HAND] == "1"
+
+
+@pytest.fixture(scope="session")
+def real_images():
+    """(40, 32, 32, 3) uint8, photographs all of them."""
+    return load_cifar10().x_train[:40]
+
+
+@pytest.fixture
+def needs_cifar10():
+    if not cifar10_at_hand():
+        pytest.skip("needs CIFAR-10: the committed outputs are of its first 1,000 images")
