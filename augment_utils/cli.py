@@ -73,13 +73,19 @@ def data(subset, out):
 
     if (subset is None) != (out is None):
         raise click.UsageError("--subset N and OUT go together: data --subset 500 out.npz")
-    try:
-        if subset is None:
+    if subset is None:
+        try:
             archive = download_cifar10()
-            click.echo(f"{load_cifar10(archive)}\n{archive}")
-            return
-        if subset % 50 or subset < 50:
-            raise click.UsageError(f"got --subset {subset}, expected a multiple of 50, such as 500")
+        except (OSError, ValueError) as error:
+            raise click.ClickException(
+                f"CIFAR-10 could not be fetched: {error}\n"
+                "The notebooks run without it, on photo patches; or set AUGMENT_DATA to a file."
+            ) from error
+        click.echo(f"{load_cifar10(archive)}\n{archive}")
+        return
+    if subset % 50 or subset < 50:
+        raise click.UsageError(f"got --subset {subset}, expected a multiple of 50, such as 500")
+    try:
         part = load_cifar10().subset(train=subset, test=subset // 5)
         save_npz(part, out)
         click.echo(f"{out}: {part}\nUse it: AUGMENT_DATA={out}")

@@ -365,13 +365,15 @@ def _unpickle_batch(name, pickled):
 class _ArrayUnpickler(pickle.Unpickler):
     """Knows what a batch is made of, and refuses everything else that a pickle may call."""
 
-    ALLOWED = {
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
-        ("numpy.core.multiarray", "_reconstruct"),
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("_codecs", "encode"),
-    }
+    ALLOWED = frozenset(
+        {
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+            ("numpy.core.multiarray", "_reconstruct"),
+            ("numpy._core.multiarray", "_reconstruct"),
+            ("_codecs", "encode"),
+        }
+    )
 
     def find_class(self, module, name):
         if (module, name) not in self.ALLOWED:
@@ -439,10 +441,7 @@ def _cut_patches(photo, count, name, rng):
     corners = rng.choice(places[0] * places[1], count, replace=False)
     rows, columns = np.unravel_index(corners, places)
     return np.stack(
-        [
-            photo[r : r + PATCH_SIDE, c : c + PATCH_SIDE]
-            for r, c in zip(rows, columns, strict=True)
-        ]
+        [photo[r : r + PATCH_SIDE, c : c + PATCH_SIDE] for r, c in zip(rows, columns, strict=True)]
     )
 
 

@@ -1,5 +1,6 @@
 """The collection's figure forms, and `show`, without which no figure is shown."""
 
+import base64
 import io
 
 import matplotlib.pyplot as plt
@@ -22,7 +23,8 @@ def show(fig, *, alt):
     fig : matplotlib Figure
     alt : str
         What the figure shows, for who cannot see it. It is kept in the output's
-        metadata, from where nbconvert and JupyterLab put it into the page.
+        metadata, from where ``jupyter nbconvert --to html --template classic`` puts it
+        into the page. (JupyterLab 4.6 and nbconvert's lab template leave it there.)
 
     Raises
     ------
@@ -36,7 +38,10 @@ def show(fig, *, alt):
     fig.savefig(png, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
     plt.close(fig)
     display(
-        {"image/png": png.getvalue(), "text/plain": f"<Figure: {alt}>"},
+        {
+            "image/png": base64.b64encode(png.getvalue()).decode(),
+            "text/plain": f"<Figure: {alt}>",
+        },
         metadata={"image/png": {"alt": alt}},
         raw=True,
     )

@@ -350,7 +350,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
 
 def test_a_missing_file_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("AUGMENT_DATA", str(tmp_path / "gone.npz"))
-    with pytest.raises(FileNotFoundError, match="gone.npz: there is no such file"):
+    with pytest.raises(FileNotFoundError, match=r"gone\.npz: there is no such file"):
         load_cifar10()
 
 

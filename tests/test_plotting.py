@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from nbconvert import HTMLExporter
@@ -27,15 +28,14 @@ def test_alt_text_survives_into_html(displayed, real_images):
     show(plot_images(real_images[:2]), alt=ALT)
     (message,) = displayed
     output = nbformat.v4.new_output(
-        "display_data",
-        data=nbformat.v4.nbbase.NotebookNode(message["data"]),
-        metadata=message["metadata"],
+        "display_data", data=message["data"], metadata=message["metadata"]
     )
     cell = nbformat.v4.new_code_cell("show(...)", outputs=[output])
-    html, _ = HTMLExporter().from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))
-    from bs4 import BeautifulSoup
-
-    (image,) = BeautifulSoup(html, "html.parser").select("img")
+    html, _ = HTMLExporter(template_name="classic").from_notebook_node(
+        nbformat.v4.new_notebook(cells=[cell])
+    )
+    page = BeautifulSoup(html, "html.parser")
+    (image,) = page.select("img")
     assert image["alt"] == ALT
     assert image["src"].startswith("data:image/png;base64,iVBOR")
 

@@ -1,0 +1,157 @@
+"""`python -m augment_utils`: run and data, as a user calls them."""
+
+import os
+import subprocess
+import sys
+
+import nbformat
+import numpy as np
+import pytest
+
+from augment_utils import cli, load_cifar10
+
+GOOD = [
+    "import augment_utils as au\nfrom augment_utils.plotting import plot_images, show",
+    "data = au.load_cifar10()\nprint(data)",
+    'show(plot_images(data.x_train[:3]), alt="Three images of the data, in a row.")',
+]
+BAD = ["x = 1", "x / 0", "print('never')"]
+
+
+def write_notebook(path, sources):
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    for cell in cells:
+        if "load_cifar10" in cell.source:
+            cell.metadata.tags = ["dataset", "nbval-ignore-output"]
+        if "show(" in cell.source:
+            cell.metadata.tags = ["thumbnail"]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
+    return path
+
+
+def call(*arguments, **environment):
+    variables = {k: v for k, v in os.environ.items() if k != "AUGMENT_DATA"}
+    return subprocess.run(
+        [sys.executable, "-m", "augment_utils", *map(str, arguments)],
+        env=variables | environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def test_run_goes_on_after_a_failure_and_ends_with_a_table(tmp_path):
+    folder = tmp_path / "my notebooks é"
+    folder.mkdir()
+    bad = write_notebook(folder / "01_bad.ipynb", BAD)
+    good = write_notebook(folder / "02_good.ipynb", GOOD)
+    committed = good.read_bytes()
+    out = tmp_path / "out"
+    done = call("run", bad, good, "--output-dir", out, AUGMENT_DATA="patches")
+    assert done.returncode == 1
+    assert "FAILED 01_bad.ipynb, cell 2: ZeroDivisionError: division by zero" in done.stderr
+    assert "02_good: 100%" in done.stderr and "3/3" in done.stderr  # notebook and cell
+    header, *rows = done.stdout.strip().splitlines()
+    assert header.split() == ["notebook", "seconds", "figures", "data"]
+    assert [row.split()[0] for row in rows] == ["01_bad.ipynb", "02_good.ipynb"]
+    assert [row.split()[2] for row in rows] == ["0", "1"]
+    assert rows[1].endswith("photo patches (not CIFAR-10)")
+    assert good.read_bytes() == committed
+    assert nbformat.read(out / "02_good.ipynb", 4).cells[2].outputs
+    assert (out / "02_good" / "figure_01.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_run_without_data_and_network_says_so_once_and_goes_on(tmp_path):
+    good = write_notebook(tmp_path / "good.ipynb", GOOD)
+    done = call(
+        *("run", good, "--output-dir", tmp_path / "out"),
+        KERAS_HOME=str(tmp_path / "keras"),
+        HTTPS_PROXY="http://127.0.0.1:9",
+        https_proxy="http://127.0.0.1:9",
+    )
+    assert done.returncode == 0
+    assert done.stderr.count("THESE ARE NOT CIFAR-10'S IMAGES") == 1
+    assert "photo patches (not CIFAR-10)" in done.stdout
+
+
+def test_run_takes_a_relative_path_of_the_data(tmp_path, monkeypatch):
+    write_notebook(tmp_path / "good.ipynb", GOOD)
+    (tmp_path / "elsewhere").mkdir()
+    call("data", "--subset", 50, tmp_path / "small.npz", AUGMENT_DATA="patches")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    done = call("run", "../good.ipynb", "--output-dir", "out", AUGMENT_DATA="../small.npz")
+    assert done.returncode == 0 and "small.npz" in done.stdout
+
+
+def test_run_refuses_data_that_is_not_there(tmp_path):
+    done = call("run", AUGMENT_DATA=str(tmp_path / "gone.npz"))
+    assert done.returncode == 1
+    assert "AUGMENT_DATA" in done.stderr and "gone.npz: there is no such file" in done.stderr
+
+
+def test_refresh_takes_outputs_and_thumbnail(tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "IMAGES", tmp_path / "images")
+    monkeypatch.setenv("AUGMENT_DATA", "patches")
+    good = write_notebook(tmp_path / "good.ipynb", GOOD)
+    ids = [cell.id for cell in nbformat.read(good, 4).cells]
+    cli.main(
+        ["run", str(good), "--output-dir", str(tmp_path / "out"), "--refresh"],
+        standalone_mode=False,
+    )
+    notebook = nbformat.read(good, 4)
+    assert [cell.id for cell in notebook.cells] == ids
+    assert [cell.execution_count for cell in notebook.cells] == [1, 2, 3]
+    assert "papermill" not in notebook.metadata
+    ((_, png),) = cli.figures_of(notebook.cells)
+    assert (tmp_path / "images" / "good.png").read_bytes() == png
+
+
+def test_refresh_takes_nothing_when_a_notebook_fails(tmp_path):
+    good = write_notebook(tmp_path / "good.ipynb", GOOD)
+    bad = write_notebook(tmp_path / "bad.ipynb", BAD)
+    before = good.read_bytes()
+    done = call(
+        *("run", good, bad, "--output-dir", tmp_path / "out", "--refresh"), AUGMENT_DATA="patches"
+    )
+    assert done.returncode == 1 and good.read_bytes() == before
+
+
+def test_a_subset_is_small_and_balanced_and_used(tmp_path):
+    out = tmp_path / "on a stick.npz"
+    done = call("data", "--subset", 500, out, AUGMENT_DATA="patches")
+    assert done.returncode == 0, done.stderr
+    part = load_cifar10(out)
+    assert np.bincount(part.y_train).tolist() == [50] * 10
+    assert np.bincount(part.y_test).tolist() == [10] * 10
+    assert out.stat().st_size < 5_000_000
+    assert part.class_names[2] == "cat" and part.class_names[0] == "astronaut"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--subset", "500"], "--subset N and OUT go together"),
+        (["out.npz"], "--subset N and OUT go together"),
+        (["--subset", "33", "out.npz"], "multiple of 50"),
+        (["--subset", "0", "out.npz"], "multiple of 50"),
+        (["--subset", "50000", "out.npz"], "there are only"),
+    ],
+)
+def test_impossible_subsets_are_refused(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    done = call("data", *arguments, AUGMENT_DATA="patches")
+    assert done.returncode != 0 and message in done.stderr
+    assert "Traceback" not in done.stderr and list(tmp_path.iterdir()) == []
+
+
+def test_data_without_a_network_fails_with_a_reason(tmp_path):
+    done = call(
+        "data",
+        KERAS_HOME=str(tmp_path / "keras"),
+        HTTPS_PROXY="http://127.0.0.1:9",
+        https_proxy="http://127.0.0.1:9",
+    )
+    assert done.returncode == 1
+    assert "CIFAR-10 could not be fetched" in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,200 @@
+"""Notebooks made wrong on purpose: the rules and nbval must see it."""
+
+import base64
+import os
+import subprocess
+import sys
+
+import matplotlib
+import matplotlib.pyplot as plt
+import nbformat
+import numpy as np
+import pytest
+from notebook_rules import code_cells, differences, pictures_of, problems
+
+from augment_utils import clahe
+from augment_utils.cli import NOTEBOOKS
+from augment_utils.plotting import plot_histograms, plot_images
+
+ONE = sorted(NOTEBOOKS.glob("*.ipynb"))[2]
+
+
+@pytest.fixture
+def notebook():
+    return nbformat.read(ONE, 4)
+
+
+def with_figure(notebook):
+    """The first cell that shows a figure, and that output."""
+    cell = next(cell for cell in code_cells(notebook) if pictures_of(cell))
+    return cell, next(o for o in cell.outputs if "image/png" in o.get("data", {}))
+
+
+def unexecuted(notebook):
+    cell = code_cells(notebook)[4]
+    cell.execution_count, cell.outputs = None, []
+
+
+def executed_twice(notebook):
+    code_cells(notebook)[-1].execution_count += 1
+
+
+def without_alt(notebook):
+    del with_figure(notebook)[1].metadata["image/png"]
+
+
+def with_empty_words_as_alt(notebook):
+    with_figure(notebook)[1].metadata["image/png"]["alt"] = "A figure."
+
+
+def with_a_path(notebook):
+    cell = code_cells(notebook)[4]
+    cell.outputs = [nbformat.v4.new_output("stream", text="saved /home/ann/notes/deer.png\n")]
+
+
+def with_a_windows_path(notebook):
+    cell = code_cells(notebook)[4]
+    cell.outputs = [nbformat.v4.new_output("stream", text="saved C:\\Users\\ann\\deer.png\n")]
+
+
+def with_a_warning(notebook):
+    cell = code_cells(notebook)[4]
+    cell.outputs = [nbformat.v4.new_output("stream", name="stderr", text="UserWarning: hm\n")]
+
+
+def with_an_error(notebook):
+    cell = code_cells(notebook)[4]
+    cell.outputs = [nbformat.v4.new_output("error", ename="KeyError", evalue="3", traceback=[])]
+
+
+def with_a_long_cell(notebook):
+    code_cells(notebook)[4].source = "x = 1\n" * 21
+
+
+def without_references(notebook):
+    notebook.cells = [c for c in notebook.cells if "## References" not in c.source]
+
+
+def without_solutions(notebook):
+    notebook.cells = [c for c in notebook.cells if "solution" not in c.metadata.get("tags", [])]
+
+
+def with_an_open_solution(notebook):
+    next(
+        c for c in notebook.cells if "solution" in c.metadata.get("tags", [])
+    ).metadata.jupyter = {}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (unexecuted, "not executed once from top to bottom"),
+        (executed_twice, "not executed once from top to bottom"),
+        (without_alt, "alt text is ''"),
+        (with_empty_words_as_alt, "alt text is 'A figure.'"),
+        (with_a_path, "path of a machine: '/home/'"),
+        (with_a_windows_path, "path of a machine: 'C:"),
+        (with_a_warning, "stderr: 'UserWarning"),
+        (with_an_error, "ends in KeyError"),
+        (with_a_long_cell, "has 21 lines"),
+        (without_references, "lacks ## References"),
+        (without_solutions, "0 solutions"),
+        (with_an_open_solution, "not hidden"),
+    ],
+)
+def test_a_spoilt_notebook_has_problems(notebook, spoil, message):
+    assert problems(notebook) == []
+    spoil(notebook)
+    assert message in "; ".join(problems(notebook))
+
+
+def test_a_changed_number_is_a_difference(notebook):
+    changed = nbformat.from_dict(notebook)
+    cell = next(c for c in code_cells(changed) if c.outputs and "text" in c.outputs[0])
+    if "nbval-ignore-output" in cell.metadata.get("tags", []):
+        cell = next(c for c in code_cells(changed)[2:] if c.outputs and "text" in c.outputs[0])
+    assert differences(notebook, changed) == []
+    cell.outputs[0].text = "3" + cell.outputs[0].text
+    (difference,) = differences(notebook, changed)
+    assert "became '3" in difference
+
+
+# ---- pictures
+
+
+def png_of(fig):
+    import io
+
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", dpi=110)
+    plt.close(fig)
+    return buffer.getvalue()
+
+
+def with_picture(notebook, png):
+    copy = nbformat.from_dict(notebook)
+    with_figure(copy)[1].data["image/png"] = base64.b64encode(png).decode()
+    return copy
+
+
+def grid(images):
+    return png_of(plot_images(images, [f"image {i}" for i in range(len(images))]))
+
+
+def histograms(images):
+    return png_of(plot_histograms(images, ["as it is", "CLAHE"]))
+
+
+@pytest.mark.parametrize("form", ["grid", "histograms"])
+def test_a_changed_font_is_no_difference(notebook, real_images, form):
+    images = list(real_images[:24]) if form == "grid" else [real_images[1], clahe(real_images[1])]
+    draw = grid if form == "grid" else histograms
+    with matplotlib.rc_context({"font.family": "DejaVu Serif"}):
+        other = draw(images)
+    assert other != draw(images)
+    pair = with_picture(notebook, draw(images)), with_picture(notebook, other)
+    assert differences(*pair) == []
+
+
+@pytest.mark.parametrize("change", ["one mirrored", "one replaced", "another size", "one less"])
+def test_a_changed_picture_is_a_difference(notebook, real_images, change):
+    before, after = list(real_images[:24]), list(real_images[:24])
+    if change == "one mirrored":
+        after[10] = after[10][:, ::-1]
+    elif change == "one replaced":
+        after[10] = real_images[30]
+    elif change == "another size":
+        after += list(real_images[24:32])
+    else:
+        after[10] = np.full_like(after[10], 255)
+    pair = with_picture(notebook, grid(before)), with_picture(notebook, grid(after))
+    (difference,) = differences(*pair)
+    assert "another picture" in difference
+
+
+def test_a_slightly_other_transform_is_a_difference(notebook, real_images):
+    pair = [
+        with_picture(notebook, histograms([real_images[1], clahe(real_images[1], clip_limit=c)]))
+        for c in (0.03, 0.06)
+    ]
+    assert len(differences(*pair)) == 1
+
+
+# ---- nbval itself, as pyproject.toml sets it
+
+
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_nbval_sees_a_changed_number(tmp_path, spoilt):
+    cell = nbformat.v4.new_code_cell("print(6 * 7)", execution_count=1)
+    cell.outputs = [nbformat.v4.new_output("stream", text="43\n" if spoilt else "42\n")]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), tmp_path / "a.ipynb")
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q", "a.ipynb"],
+        cwd=tmp_path,
+        env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == int(spoilt), run.stdout
+    assert ("1 failed" if spoilt else "1 passed") in run.stdout
