@@ -22,6 +22,8 @@ data: $(READY)  ## fetch and verify CIFAR-10 (170 MB) once
 refresh: $(READY)  ## execute all notebooks and take their outputs into notebooks/ and images/
 	$(BIN)/python -m augment_utils run --refresh
 
+env: $(READY)  ## make the environment in .venv, if it is missing or out of date
+
 lock:  ## resolve pyproject.toml anew (needs uv)
 	uv lock --upgrade
 	uv export --quiet --all-extras --no-emit-project --format requirements-txt -o requirements.lock
@@ -34,4 +36,4 @@ $(READY): requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-.PHONY: help run test lab data refresh lock
+.PHONY: help run test lab data refresh env lock
