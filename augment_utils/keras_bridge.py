@@ -1,0 +1,134 @@
+"""The contrast transforms inside Keras' and TensorFlow's input pipelines."""
+
+import hashlib
+import os
+import threading
+from collections import Counter
+
+import numpy as np
+
+TOLERANCE = 1e-6  # of the range: what rounding in an earlier step may add
+
+
+def as_preprocessing_function(transform, probability=1.0, value_range=(0, 255), seed=None):
+    """Make a transform into an ``ImageDataGenerator``'s ``preprocessing_function``.
+
+    Parameters
+    ----------
+    transform : callable
+        Takes a float image in 0..1, (H, W, C), and returns such an image; for instance
+        :func:`augment_utils.clahe`, or a ``functools.partial`` of it.
+    probability : float
+        Share of the images that are transformed, 0..1. At 1 this is preprocessing; below
+        1 it is augmentation, because an image can look different in every epoch.
+    value_range : (float, float)
+        The range that the generator's images come in. ``rescale`` is applied after the
+        function, so this is usually (0, 255).
+    seed : int or None
+        Of the choice of images. The choice is drawn for an image's content and for how
+        often it has come by, not for the order of calls: the same seed gives the same
+        images with any number of workers. None draws anew each time.
+
+    Returns
+    -------
+    callable
+        (H, W, C) float in ``value_range`` to a new array of the same shape, dtype and range.
+
+    Raises
+    ------
+    ValueError
+        ``probability`` or ``value_range`` is impossible; or, when called, values outside
+        the range or what the transform refuses.
+    """
+    choose = _Chooser(probability, seed)
+    low, high = map(float, value_range)
+    if not (np.isfinite([low, high]).all() and low < high):
+        raise ValueError(
+            f"got value_range={value_range!r}, expected (low, high) with low < high, "
+            "such as (0, 255) or (0, 1)"
+        )
+
+    def preprocess(image):
+        unit = (np.asarray(image) - low) / (high - low)
+        if not (unit.min() >= -TOLERANCE and unit.max() <= 1 + TOLERANCE):  # or NaN
+            raise ValueError(
+                f"got values from {image.min():.6g} to {image.max():.6g}, expected the "
+                f"value_range {low:g} to {high:g}; pass the range that the generator's images "
+                "have before its rescale"
+            )
+        if not choose(image):
+            return np.array(image)
+        result = transform(np.clip(unit, 0, 1))
+        return (result * (high - low) + low).astype(image.dtype)
+
+    return preprocess
+
+
+def as_dataset_map(transform, probability=1.0, seed=None):
+    """Make a transform into a function for :meth:`tf.data.Dataset.map`.
+
+    Use it on batches, and prefetch after it::
+
+        dataset.batch(64).map(as_dataset_map(clahe), tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+    Parameters
+    ----------
+    transform : callable
+        Takes and returns images as the transforms of this module do: for instance
+        :func:`augment_utils.clahe`, or a ``functools.partial`` of it.
+    probability, seed
+        As in :func:`as_preprocessing_function`, for each image of a batch.
+
+    Returns
+    -------
+    callable
+        Takes images, uint8 in 0..255 or float in 0..1, (N, H, W, C) or (H, W, C), and
+        whatever else an element has (labels, weights); returns the same with the images
+        transformed, dtype and static shape kept.
+
+    Raises
+    ------
+    ValueError
+        ``probability`` is impossible. What the transform refuses reaches the reader of the
+        dataset as TensorFlow's ``InvalidArgumentError``, with the transform's own words.
+    """
+    import tensorflow as tf  # slow to import, and needed only here
+
+    choose = _Chooser(probability, seed)
+
+    def transform_chosen(images):
+        batch = images if images.ndim == 4 else images[np.newaxis]
+        chosen = np.array([choose(image) for image in batch], bool)
+        result = batch.copy()
+        if chosen.any():
+            result[chosen] = transform(batch[chosen])
+        return result.reshape(images.shape)
+
+    def mapped(images, *rest):
+        result = tf.numpy_function(transform_chosen, [images], images.dtype)
+        result.set_shape(images.shape)
+        return (result, *rest) if rest else result
+
+    return mapped
+
+
+class _Chooser:
+    """Heads or tails for an image, from its content, the seed, and how often it came by."""
+
+    def __init__(self, probability, seed):
+        if not 0 <= probability <= 1:
+            raise ValueError(f"got probability={probability!r}, expected a share of images, 0..1")
+        self.probability = probability
+        self.key = os.urandom(16) if seed is None else str(seed).encode()[:64]
+        self.seen = Counter()
+        self.lock = threading.Lock()
+
+    def __call__(self, image):
+        if self.probability in (0, 1):
+            return self.probability == 1
+        content = hashlib.blake2b(np.ascontiguousarray(image), key=self.key).digest()
+        with self.lock:
+            self.seen[content] += 1
+            time = self.seen[content]
+        draw = hashlib.blake2b(content + str(time).encode(), key=self.key, digest_size=8).digest()
+        return int.from_bytes(draw) / 2**64 < self.probability
