@@ -374,19 +374,24 @@ def _tile_maps(padded, sides, clip_limit):
 
 
 def _clip_histogram(histogram, limit):
-    """Cut each bin at `limit` and spread the excess over the bins below it."""
+    """Cut each bin at `limit` and spread the excess over the bins below it.
+
+    As scikit-image does it: first an equal share to each bin, then what is left one by
+    one. A bin within a share of the limit is filled to the limit, so that in large tiles
+    more can be handed out than was cut.
+    """
     excess = int(np.maximum(histogram - limit, 0).sum())
-    histogram = np.minimum(histogram, limit)
+    clipped = np.minimum(histogram, limit)
     share = excess // CLAHE_BINS
-    raised = np.minimum(histogram + share, limit)
-    excess -= int((raised - histogram).sum())
-    histogram = raised
-    while excess > 0 and (histogram < limit).any():
+    raised = clipped + share * (clipped < limit - share)
+    raised[raised >= limit - share] = limit
+    excess -= int((raised - clipped).sum())
+    while excess > 0 and (raised < limit).any():
         for start in range(CLAHE_BINS):
-            step = max(1, np.count_nonzero(histogram < limit) // excess)
-            room = histogram[start::step] < limit
-            histogram[start::step] += room
+            step = max(1, np.count_nonzero(raised < limit) // excess)
+            room = raised[start::step] < limit
+            raised[start::step] += room
             excess -= np.count_nonzero(room)
             if excess <= 0:
                 break
-    return histogram
+    return raised

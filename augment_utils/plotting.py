@@ -6,6 +6,7 @@ import io
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import display
+from PIL import Image
 
 # Okabe & Ito's colour-blind-safe palette; line styles say the same again.
 INK = "#000000"
@@ -33,18 +34,15 @@ def show(fig, *, alt):
     """
     if not isinstance(alt, str) or not alt.strip():
         raise ValueError(f"got alt={alt!r}, expected a sentence on what the figure shows")
-    png = io.BytesIO()
-    # without the version of Matplotlib, which would change the file but not the picture
-    fig.savefig(png, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
-    plt.close(fig)
     display(
         {
-            "image/png": base64.b64encode(png.getvalue()).decode(),
+            "image/png": base64.b64encode(_to_png(fig)).decode(),
             "text/plain": f"<Figure: {alt}>",
         },
         metadata={"image/png": {"alt": alt}},
         raw=True,
     )
+    plt.close(fig)
 
 
 def plot_images(images, titles=None, columns=None):
@@ -125,6 +123,19 @@ def plot_histograms(images, titles, channels=False):
 
 
 # ---- helpers
+
+
+def _to_png(fig):
+    """As small as it gets without loss: no transparency, and no colour if there is none."""
+    drawn = io.BytesIO()
+    fig.savefig(drawn, format="png", dpi=DPI, facecolor="white")
+    picture = Image.open(drawn).convert("RGB")
+    red, green, blue = picture.split()
+    if red == green == blue:
+        picture = red
+    png = io.BytesIO()
+    picture.save(png, format="png", optimize=True)
+    return png.getvalue()
 
 
 def _draw_image(axis, image, title, fontsize=10):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from skimage import color as skcolor
-from skimage import exposure
+from skimage import data, exposure
 
 import augment_utils as au
 from augment_utils import contrast
@@ -63,9 +63,10 @@ PAIRS = {
         ("ahe", 1.0, au.adaptive_histogram_equalization),
         ("clahe", 0.03, au.clahe),
         ("clahe", 0.3, lambda x, kernel_size: au.clahe(x, kernel_size, 0.3)),
+        ("clahe", 0.006, lambda x, kernel_size: au.clahe(x, kernel_size, 0.006)),
         ("clahe", 0.0, lambda x, kernel_size: au.clahe(x, kernel_size, 0)),
     ]
-    for tile in [8, 4, (5, 9), (16, 3)]
+    for tile in [8, 4, (5, 9), (16, 3), 32]
 }
 
 
@@ -94,6 +95,16 @@ def test_agrees_with_scikit_image_on_real_images(pair, dtype, real_images):
         assert_agree(result, theirs(image))
         if image is images[0]:  # grey: V is the only plane there is
             assert_agree(ours(image[..., 0]), theirs(image[..., 0]))
+
+
+@pytest.mark.parametrize("clip_limit", [0.001, 0.005, 0.02, 0.1, 1])
+@pytest.mark.parametrize("side", [256, 250])
+def test_clahe_agrees_on_large_tiles(clip_limit, side):
+    """Where every bin gets a share of the excess, which tiles of up to 256 pixels never see."""
+    photo = data.camera()[:side, :side]
+    for kernel_size in (32, 100):
+        arguments = {"kernel_size": kernel_size, "clip_limit": clip_limit}
+        assert_agree(au.clahe(photo, **arguments), exposure.equalize_adapthist(photo, **arguments))
 
 
 SHAPES = [(1, 1), (1, 40), (7, 33), (33, 7), (2, 2), (19, 12)]
