@@ -1,7 +1,9 @@
 """The contrast transforms inside Keras' and TensorFlow's input pipelines."""
 
+import contextlib
 import hashlib
 import os
+import sys
 import threading
 from collections import Counter
 
@@ -92,7 +94,8 @@ def as_dataset_map(transform, probability=1.0, seed=None):
         ``probability`` is impossible. What the transform refuses reaches the reader of the
         dataset as TensorFlow's ``InvalidArgumentError``, with the transform's own words.
     """
-    import tensorflow as tf  # slow to import, and needed only here
+    with quiet_startup():
+        import tensorflow as tf  # slow to import, and needed only here
 
     choose = _Chooser(probability, seed)
 
@@ -110,6 +113,25 @@ def as_dataset_map(transform, probability=1.0, seed=None):
         return (result, *rest) if rest else result
 
     return mapped
+
+
+@contextlib.contextmanager
+def quiet_startup():
+    """Keep quiet while TensorFlow is imported; use as ``with quiet_startup(): import ...``.
+
+    Without a GPU, its compiled part writes messages with timestamps straight to the process's
+    standard error before any setting of TensorFlow's can stop it, and they would end up in a
+    notebook's outputs. Errors of the import itself are raised as ever.
+    """
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 class _Chooser:

@@ -1,12 +1,15 @@
 """The transforms inside ImageDataGenerator and tf.data: the same images, by any number of hands."""
 
 import functools
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from augment_utils import as_dataset_map, as_preprocessing_function, clahe, contrast_stretching
+from augment_utils.keras_bridge import quiet_startup
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +19,21 @@ def tf():
 
 def changed(before, after):
     return [not np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
+
+
+def test_tensorflow_starts_without_a_word():
+    script = (
+        "import sys; from augment_utils.keras_bridge import quiet_startup\n"
+        "with quiet_startup():\n    import tensorflow\n"
+        "print('heard', file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("", "heard\n")
+
+
+def test_an_error_while_quiet_is_raised():
+    with pytest.raises(ImportError), quiet_startup():
+        raise ImportError("no such thing")
 
 
 # ---- as_preprocessing_function
