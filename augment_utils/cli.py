@@ -115,6 +115,7 @@ def run_notebook(notebook, output_dir):
     """Execute one notebook; return its row of the table."""
     import nbformat
     import papermill
+    from traitlets.config import Config
 
     output = output_dir / notebook.name
     error, start = None, time.perf_counter()
@@ -126,6 +127,8 @@ def run_notebook(notebook, output_dir):
             cwd=notebook.parent,
             progress_bar={"desc": notebook.stem, "unit": "cell"},
             execution_timeout=CELL_TIMEOUT,
+            coalesce_streams=True,  # one output for what one cell prints, however slowly
+            config=Config(KernelManager={"transport_encryption": "auto"}),  # or kernels warn
         )
     except papermill.PapermillExecutionError as failed:
         error = f"cell {failed.exec_count}: {failed.ename}: {failed.evalue}"

@@ -65,7 +65,7 @@ def plot_images(images, titles=None, columns=None):
     columns = columns or min(len(images), 8)
     rows = -(-len(images) // columns)
     side = min(9 / columns, 2.6)
-    title_height = 0.3 if titles is not None else 0.05
+    title_height = 0.2 if titles is not None else 0
     fig, axes = plt.subplots(
         rows,
         columns,
