@@ -152,5 +152,7 @@ def test_ruff_finds_nothing():
 def test_make_help_lists_every_target():
     makefile = (ROOT / "Makefile").read_text("utf-8")
     targets = re.findall(r"^([a-z]+):", makefile, re.MULTILINE)
-    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True
+    )
     assert [line.split()[0] for line in done.stdout.splitlines()] == targets
