@@ -14,11 +14,11 @@ import numpy as np
 
 COLORS = ("joint", "channel", "value")
 
-# scikit-image's constants for CLAHE: V is rounded to 16,384 grey levels, and 65
-# neighbouring levels share a histogram bin.
+BINS = 256  # of a histogram
+# As in scikit-image, AHE and CLAHE round V to 16,384 grey levels, of which 65 neighbours
+# share a bin.
 CLAHE_LEVELS = 2**14
-CLAHE_BINS = 256
-CLAHE_BIN_WIDTH = 1 + CLAHE_LEVELS // CLAHE_BINS
+CLAHE_BIN_WIDTH = 1 + CLAHE_LEVELS // BINS
 
 
 def contrast_stretching(images, low=2.0, high=98.0, color="joint"):
@@ -309,11 +309,11 @@ def _stretch(levels, low, high):
 def _equalize(levels):
     low, high = levels.min(), levels.max()
     if levels.dtype == np.uint8:
-        cdf = np.bincount(levels.ravel(), minlength=256).cumsum() / levels.size
+        cdf = np.bincount(levels.ravel(), minlength=BINS).cumsum() / levels.size
         return None if low == high else cdf[levels]
-    if high - low <= CLAHE_BINS * np.spacing(high):  # 256 bins need 256 different floats
+    if high - low <= BINS * np.spacing(high):  # 256 bins need 256 different floats
         return None
-    histogram, edges = np.histogram(levels, bins=256)
+    histogram, edges = np.histogram(levels, bins=BINS)
     centres = (edges[:-1] + edges[1:]) / 2
     return np.interp(levels, centres, histogram.cumsum() / levels.size)
 
@@ -346,7 +346,7 @@ def _clahe(levels, sides, clip_limit):
             total += (mapped * (column_weight[None, :] * row_weight[:, None])).astype(np.float32)
     total = np.floor(total).astype(float)
     low, high = total.min(), total.max()
-    return np.ones_like(total) if low == high else (total - low) / (high - low)
+    return np.clip(total, 0, 1) if low == high else (total - low) / (high - low)
 
 
 def _between(position, side, count):
@@ -364,10 +364,10 @@ def _tile_maps(padded, sides, clip_limit):
     tiles = inner.reshape(rows, height, columns, width).swapaxes(1, 2).reshape(rows, columns, -1)
     pixels = height * width
     limit = max(int(clip_limit * pixels), 1) if clip_limit > 0 else pixels
-    maps = np.empty((rows, columns, CLAHE_BINS))
+    maps = np.empty((rows, columns, BINS))
     for row in range(rows):
         for column in range(columns):
-            histogram = np.bincount(tiles[row, column], minlength=CLAHE_BINS)
+            histogram = np.bincount(tiles[row, column], minlength=BINS)
             cumulative = _clip_histogram(histogram, limit).cumsum() * ((CLAHE_LEVELS - 1) / pixels)
             maps[row, column] = np.floor(np.minimum(cumulative, CLAHE_LEVELS - 1))
     return maps
@@ -382,12 +382,12 @@ def _clip_histogram(histogram, limit):
     """
     excess = int(np.maximum(histogram - limit, 0).sum())
     clipped = np.minimum(histogram, limit)
-    share = excess // CLAHE_BINS
+    share = excess // BINS
     raised = clipped + share * (clipped < limit - share)
     raised[raised >= limit - share] = limit
     excess -= int((raised - clipped).sum())
     while excess > 0 and (raised < limit).any():
-        for start in range(CLAHE_BINS):
+        for start in range(BINS):
             step = max(1, np.count_nonzero(raised < limit) // excess)
             room = raised[start::step] < limit
             raised[start::step] += room

@@ -177,7 +177,7 @@ def load_cifar10(path=None):
     if path == "patches":
         return load_photo_patches()
     if path:
-        return _read(Path(path).expanduser())
+        return _read(Path(path).expanduser().absolute())
     try:
         return _read(download_cifar10())
     except (OSError, ValueError) as error:
