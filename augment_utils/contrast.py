@@ -9,16 +9,17 @@ comes back unchanged.
 """
 
 import operator
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-COLORS = ("joint", "channel", "value")
+from augment_utils import kernels
 
-BINS = 256  # of a histogram
-# As in scikit-image, AHE and CLAHE round V to 16,384 grey levels, of which 65 neighbours
-# share a bin.
-CLAHE_LEVELS = 2**14
-CLAHE_BIN_WIDTH = 1 + CLAHE_LEVELS // BINS
+COLORS = {"joint": kernels.JOINT, "channel": kernels.CHANNEL, "value": kernels.VALUE}
+
+# Fewer numbers than this in a batch are not worth a second thread.
+WORTH_A_THREAD = 2**17
 
 
 def contrast_stretching(images, low=2.0, high=98.0, color="joint"):
@@ -62,7 +63,8 @@ def contrast_stretching(images, low=2.0, high=98.0, color="joint"):
             f"got low={low!r} and high={high!r}, expected percentiles with "
             "0 <= low < high <= 100, such as low=2, high=98"
         )
-    return _apply(lambda levels: _stretch(levels, low, high), images, color)
+    pair = kernels.stretch_bytes, kernels.stretch_floats
+    return _run(pair, images, _unit(color), float(low), float(high))
 
 
 def histogram_equalization(images, color="value"):
@@ -102,7 +104,7 @@ def histogram_equalization(images, color="value"):
     section 3.3. Agrees with :func:`skimage.exposure.equalize_hist` to one grey
     level of 255.
     """
-    return _apply(_equalize, images, color)
+    return _run((kernels.equalize_bytes, kernels.equalize_floats), images, _unit(color))
 
 
 def adaptive_histogram_equalization(images, kernel_size=None):
@@ -179,61 +181,46 @@ def clahe(images, kernel_size=None, clip_limit=0.03):
             "pixels, 0..1 (OpenCV's clipLimit divided by its 256 bins, say)"
         )
     tile = _check_kernel_size(kernel_size)
-
-    def transform(levels):
-        sides = tile or [max(8, side // 8) for side in levels.shape]
-        return _clahe(levels, sides, clip_limit)
-
-    return _apply(transform, images, "value")
+    if tile is None:
+        tile = [max(8, side // 8) for side in _as_batch(images).shape[1:3]]
+    return _run((kernels.clahe_bytes, kernels.clahe_floats), images, *tile, float(clip_limit))
 
 
-# ---- from any image to planes of grey levels, and back
+# ---- from checked arguments to kernels
 
 
-def _apply(transform, images, color):
-    """Run `transform`, which maps grey levels to floats in 0..1 (or None: leave
-    them), on each image's histogram unit."""
+def thread_count():
+    """As many threads as there are processors for us, or as AUGMENT_THREADS says."""
+    if "AUGMENT_THREADS" in os.environ:
+        return int(os.environ["AUGMENT_THREADS"])
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def _run(for_bytes_and_floats, images, *arguments):
+    """Run a kernel on parts of the batch, a thread for each."""
+    batch = _as_batch(images)
+    kernel = for_bytes_and_floats[int(batch.dtype != np.uint8)]
+    out = np.empty(batch.shape, batch.dtype)
+    parts = min(thread_count(), len(batch), batch.size // WORTH_A_THREAD + 1)
+    ends = np.linspace(0, len(batch), parts + 1).astype(int)
+
+    def run_part(start, stop):
+        kernel(batch[start:stop], out[start:stop], *arguments)
+
+    if parts == 1:
+        run_part(0, len(batch))
+    else:
+        with ThreadPoolExecutor(parts) as pool:
+            list(pool.map(run_part, ends[:-1], ends[1:]))
+    return out.reshape(images.shape).astype(images.dtype, copy=False)
+
+
+def _unit(color):
     if color not in COLORS:
         raise ValueError(f"got color={color!r}, expected one of {', '.join(COLORS)}")
-    batch = _as_batch(images)
-    out = np.empty(batch.shape, images.dtype)
-    for image, result in zip(batch, out, strict=True):
-        if image.shape[-1] == 1:
-            result[..., 0] = _finish(image[..., 0], transform(image[..., 0]))
-        elif color == "joint":
-            result[...] = _finish(image, transform(image))
-        elif color == "channel":
-            for c in range(image.shape[-1]):
-                result[..., c] = _finish(image[..., c], transform(image[..., c]))
-        else:
-            result[...] = _finish(image, _on_value(transform, image))
-    return out.reshape(images.shape)
-
-
-def _on_value(transform, image):
-    """HSV with hue and saturation kept is RGB times V'/V; black has no hue."""
-    value = _to_unit(image.max(axis=-1))
-    new_value = transform(value)
-    if new_value is None:
-        return None
-    value = value[..., None]
-    colour = np.where(value > 0, _to_unit(image) / np.where(value > 0, value, 1), 1)
-    return colour * new_value[..., None]
-
-
-def _to_unit(levels):
-    # times 1/255, as in scikit-image: levels / 255 can differ in its last bit, and
-    # then fall on the other side of an edge between two histogram bins
-    return levels * (1 / 255) if levels.dtype == np.uint8 else levels
-
-
-def _finish(before, after):
-    """Floats in 0..1 back to the range that `before` came in."""
-    if after is None:
-        return before
-    if before.dtype == np.uint8:
-        return np.rint(255 * after).astype(np.uint8)
-    return np.clip(after, 0, 1)
+    return COLORS[color]
 
 
 def _as_batch(images):
@@ -257,10 +244,15 @@ def _as_batch(images):
         raise ValueError(f"got shape {images.shape}, which holds no pixel; expected at least one")
     if images.dtype != np.uint8:
         _check_range(images)
-        images = images.astype(np.promote_types(images.dtype.newbyteorder("="), np.float32))
+        images = images.astype(_kernel_dtype(images.dtype), copy=False)
     if images.ndim == 4:
         return images
     return images.reshape(1, *images.shape[:2], channels)
+
+
+def _kernel_dtype(dtype):
+    """float32 or float64, as the machine stores it."""
+    return np.float64 if dtype.itemsize > 4 else np.float32
 
 
 def _check_range(images):
@@ -294,104 +286,3 @@ def _check_kernel_size(kernel_size):
     return sides
 
 
-# ---- the transforms of one histogram unit: grey levels in, floats 0..1 out
-
-
-def _stretch(levels, low, high):
-    if levels.min() == levels.max():
-        return None
-    p, q = np.percentile(levels, (low, high))
-    if p == q:
-        return np.full(levels.shape, _to_unit(np.asarray(p, levels.dtype)))
-    return (np.clip(levels, p, q) - p) / (q - p)
-
-
-def _equalize(levels):
-    low, high = levels.min(), levels.max()
-    if levels.dtype == np.uint8:
-        cdf = np.bincount(levels.ravel(), minlength=BINS).cumsum() / levels.size
-        return None if low == high else cdf[levels]
-    if high - low <= BINS * np.spacing(high):  # 256 bins need 256 different floats
-        return None
-    histogram, edges = np.histogram(levels, bins=BINS)
-    centres = (edges[:-1] + edges[1:]) / 2
-    return np.interp(levels, centres, histogram.cumsum() / levels.size)
-
-
-def _clahe(levels, sides, clip_limit):
-    fine = levels if levels.dtype == np.uint8 else np.rint(levels * levels.dtype.type(65535))
-    low, high = fine.min(), fine.max()
-    if low == high:
-        return None
-    fine = (fine.astype(float) - low) / (float(high) - low)
-    bins = np.rint(fine * (CLAHE_LEVELS - 1)).astype(int) // CLAHE_BIN_WIDTH
-
-    # Mirror the border, so that whole tiles cover the image with half a tile to spare.
-    before = [side // 2 for side in sides]
-    after = [-n % side + (side + 1) // 2 for n, side in zip(bins.shape, sides, strict=True)]
-    padded = np.pad(bins, list(zip(before, after, strict=True)), mode="reflect")
-    maps = _tile_maps(padded, sides, clip_limit)
-
-    # Each pixel lies between the centres of four tiles; at the border some coincide.
-    rows, columns = (
-        _between(np.arange(start, start + n), side, count)
-        for start, n, side, count in zip(before, bins.shape, sides, maps.shape, strict=False)
-    )
-    # Summed in float32 and cut to whole levels, as the reference does: the last
-    # stretch would enlarge any other rounding where a result has few levels.
-    total = np.zeros(bins.shape, np.float32)
-    for row, row_weight in rows:
-        for column, column_weight in columns:
-            mapped = maps[row[:, None], column[None, :], bins]
-            total += (mapped * (column_weight[None, :] * row_weight[:, None])).astype(np.float32)
-    total = np.floor(total).astype(float)
-    low, high = total.min(), total.max()
-    return np.clip(total, 0, 1) if low == high else (total - low) / (high - low)
-
-
-def _between(position, side, count):
-    """The tiles before and after each padded position, each with its weight."""
-    upper, offset = np.divmod(position, side)
-    weight = offset / side
-    return [(np.clip(upper - 1, 0, count - 1), 1 - weight), (np.clip(upper, 0, count - 1), weight)]
-
-
-def _tile_maps(padded, sides, clip_limit):
-    """(rows, columns, 256): what each tile's clipped histogram maps each bin to."""
-    height, width = sides
-    rows, columns = (n // side - 1 for n, side in zip(padded.shape, sides, strict=True))
-    inner = padded[height // 2 :, width // 2 :][: rows * height, : columns * width]
-    tiles = inner.reshape(rows, height, columns, width).swapaxes(1, 2).reshape(rows, columns, -1)
-    pixels = height * width
-    limit = max(int(clip_limit * pixels), 1) if clip_limit > 0 else pixels
-    maps = np.empty((rows, columns, BINS))
-    for row in range(rows):
-        for column in range(columns):
-            histogram = np.bincount(tiles[row, column], minlength=BINS)
-            cumulative = _clip_histogram(histogram, limit).cumsum() * ((CLAHE_LEVELS - 1) / pixels)
-            maps[row, column] = np.floor(np.minimum(cumulative, CLAHE_LEVELS - 1))
-    return maps
-
-
-def _clip_histogram(histogram, limit):
-    """Cut each bin at `limit` and spread the excess over the bins below it.
-
-    As scikit-image does it: first an equal share to each bin, then what is left one by
-    one. A bin within a share of the limit is filled to the limit, so that in large tiles
-    more can be handed out than was cut.
-    """
-    excess = int(np.maximum(histogram - limit, 0).sum())
-    clipped = np.minimum(histogram, limit)
-    share = excess // BINS
-    raised = clipped + share * (clipped < limit - share)
-    raised[raised >= limit - share] = limit
-    excess -= int((raised - clipped).sum())
-    while excess > 0 and (raised < limit).any():
-        for start in range(BINS):
-            step = max(1, np.count_nonzero(raised < limit) // excess)
-            room = raised[start::step] < limit
-            raised[start::step] += room
-            excess -= np.count_nonzero(room)
-            if excess <= 0:
-                break
-    return raised
