@@ -195,16 +195,23 @@ def test_a_download_that_breaks_off_is_not_kept(monkeypatch, empty_cache, arrays
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_download_leaves_nothing_to_be_read(empty_cache, stop):
     script = (
-        "import sys; from augment_utils import datasets;"
+        "import signal, sys; from augment_utils import datasets;"
+        "signal.signal(signal.SIGINT, signal.default_int_handler);"  # a shell may have it ignored
         "datasets.CIFAR10_URL = sys.argv[1]; datasets.download_cifar10()"
     )
-    with serving(os.urandom(200_000), stall=True) as (url, requests):
-        child = subprocess.Popen([sys.executable, "-c", script, url], stderr=subprocess.DEVNULL)
-        while not any(path.stat().st_size for path in empty_cache.glob("*")):  # half is there
-            assert child.poll() is None
-            time.sleep(0.05)
-        child.send_signal(stop)
-        assert child.wait(30) != 0
+    command = [sys.executable, "-c", script]
+    with (
+        serving(os.urandom(200_000), stall=True) as (url, requests),
+        subprocess.Popen([*command, url], stderr=subprocess.DEVNULL) as child,
+    ):
+        try:
+            while not any(path.stat().st_size for path in empty_cache.glob("*")):  # half is there
+                assert child.poll() is None
+                time.sleep(0.05)
+            child.send_signal(stop)
+            assert child.wait(30) != 0
+        finally:
+            child.kill()
     assert requests and datasets.find_cached_archive() is None
     if stop == signal.SIGINT:
         assert list(empty_cache.iterdir()) == []
