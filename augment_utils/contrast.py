@@ -6,6 +6,13 @@ uint8 in 0..255 or float in 0..1. The result is a new array of the same shape,
 dtype and range, and a batch gives exactly what its images give one by one.
 Where there is only one grey level there is nothing to stretch: such an image
 comes back unchanged.
+
+A batch is shared out among as many threads as there are processors (or as the
+environment variable AUGMENT_THREADS says), and any number of threads may call
+at once. Besides the result, memory is needed for one image in each thread; for
+float16, and for floats in another byte order, also for a copy of the images.
+The first call of a transform compiles it, which takes seconds; the compiled
+code is kept on disk.
 """
 
 import operator
@@ -191,11 +198,13 @@ def clahe(images, kernel_size=None, clip_limit=0.03):
 
 def thread_count():
     """As many threads as there are processors for us, or as AUGMENT_THREADS says."""
-    if "AUGMENT_THREADS" in os.environ:
-        return int(os.environ["AUGMENT_THREADS"])
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
+    wanted = os.environ.get("AUGMENT_THREADS")
+    if wanted is None:
+        has_affinity = hasattr(os, "sched_getaffinity")
+        return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count()
+    if not wanted.isdigit() or int(wanted) < 1:
+        raise ValueError(f"AUGMENT_THREADS={wanted}, expected a number of threads, at least 1")
+    return int(wanted)
 
 
 def _run(for_bytes_and_floats, images, *arguments):
@@ -284,5 +293,3 @@ def _check_kernel_size(kernel_size):
             "an int of at least 1, or a pair of them (height, width)"
         )
     return sides
-
-

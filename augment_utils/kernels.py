@@ -19,9 +19,7 @@ BINS = 256
 TOP_LEVEL = 2**14 - 1
 BIN_WIDTH = 65
 
-# Bytes are multiplied by V'/V as integers with so many binary places.
-PLACES = 22
-HALF = 1 << (PLACES - 1)
+SOME = 1024  # pixels are scaled so many at a time, while they are in the processor's cache
 
 compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
@@ -32,17 +30,18 @@ compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 @compiled
 def stretch_bytes(images, out, unit, low, high):
     unit = unit if images.shape[3] == 3 else JOINT
-    counts, table = np.empty(256, np.int64), np.empty(256)
+    levels = np.empty(_size_of(images, unit), np.uint8)
+    counts, table = np.empty(256, np.int32), np.empty(256)
     scale = 1 / 255 if unit == VALUE else 1.0  # V is a float
     for i in range(len(images)):
+        image, result = np.ascontiguousarray(images[i]).reshape(-1), out[i].reshape(-1)
         for c in range(3 if unit == CHANNEL else 1):
-            total = _count(images[i], unit, c, counts)
-            first, last = _ends(counts)
-            p = _percentile_of_counts(counts, total, low, scale)
-            q = _percentile_of_counts(counts, total, high, scale)
+            first, last = _gather_and_count(image, unit, c, levels, counts)
+            p = _percentile_of_counts(counts, levels.size, low, scale)
+            q = _percentile_of_counts(counts, levels.size, high, scale)
             for k in range(first, last + 1):
                 table[k] = _stretched(k * scale, p, q) if p < q else p / scale / 255
-            _look_up(images[i], out[i], unit, c, table, first, last)
+            _look_up(image, result, unit, c, levels, table, first, last)
 
 
 @compiled
@@ -51,13 +50,15 @@ def stretch_floats(images, out, unit, low, high):
     levels = np.empty(_size_of(images, unit), images.dtype)
     new = np.empty(levels.size)
     for i in range(len(images)):
+        image, result = np.ascontiguousarray(images[i]).reshape(-1), out[i].reshape(-1)
         for c in range(3 if unit == CHANNEL else 1):
-            least, most = _gather(images[i], unit, c, levels)
+            _gather(image, unit, c, levels)
+            least, most = levels.min(), levels.max()
             if least < most:
                 p, q = _percentiles(levels, low, high)
                 for j in range(levels.size):
                     new[j] = _stretched(levels[j], p, q) if p < q else p
-            _scatter(images[i], out[i], unit, c, levels, new, least < most)
+            _scatter(image, result, unit, c, levels, new, least < most)
 
 
 @compiled
@@ -106,43 +107,47 @@ def _between(a, b, weight):
 @compiled
 def equalize_bytes(images, out, unit):
     unit = unit if images.shape[3] == 3 else JOINT
-    counts, table = np.empty(256, np.int64), np.empty(256)
+    levels = np.empty(_size_of(images, unit), np.uint8)
+    counts, cdf, table = np.empty(256, np.int32), np.empty(256), np.empty(256)
     for i in range(len(images)):
+        image, result = np.ascontiguousarray(images[i]).reshape(-1), out[i].reshape(-1)
         for c in range(3 if unit == CHANNEL else 1):
-            total = _count(images[i], unit, c, counts)
-            first, last = _ends(counts)
-            for k in range(first + 1, last + 1):
-                counts[k] += counts[k - 1]
+            first, last = _gather_and_count(image, unit, c, levels, counts)
+            running = 0
+            for k in range(first, last + 1):
+                running += counts[k]
+                cdf[k] = running / levels.size
             if unit == VALUE and first < last:
-                _interpolated_cdf(counts, total, first, last, table)
+                _interpolate_cdf(cdf, first, last, table)
+                _look_up(image, result, unit, c, levels, table, first, last)
             else:
-                for k in range(first, last + 1):
-                    table[k] = counts[k] / total
-            _look_up(images[i], out[i], unit, c, table, first, last)
+                _look_up(image, result, unit, c, levels, cdf, first, last)
 
 
 @compiled
-def _interpolated_cdf(cumulative, total, first, last, table):
+def _interpolate_cdf(cdf, first, last, table):
     """V of bytes, counted as the float that it is, in 256 bins between its ends.
 
     Bins are narrower than a grey level, so that each level has a bin of its own, and the bin
     before or after it is empty or holds the level before or after.
     """
     least, most = first * (1 / 255), last * (1 / 255)
+    bin_of = np.empty(257, np.int32)
     for k in range(first, last + 1):
-        if k > first and cumulative[k] == cumulative[k - 1]:
-            continue
-        x = k * (1 / 255)
-        j = _bin_of(x, least, most)
-        other, other_count = j, cumulative[k]
-        if x < _centre(j, least, most):
-            if j > 0:
-                other, other_count = j - 1, cumulative[k - 1]
-        elif k < last and _bin_of((k + 1) * (1 / 255), least, most) == j + 1:
-            other, other_count = j + 1, cumulative[k + 1]
-        lower, upper = min(j, other), max(j, other)
-        a, b = min(cumulative[k], other_count) / total, max(cumulative[k], other_count) / total
-        table[k] = _on_line(x, lower, upper, a, b, least, most)
+        bin_of[k] = _bin_of(k * (1 / 255), least, most)
+    bin_of[last + 1] = -1
+    for k in range(first, last + 1):
+        x, j = k * (1 / 255), bin_of[k]
+        centre = _centre(j, least, most)
+        if x < centre:
+            a, b = cdf[max(k - 1, 0)], cdf[k]
+            left, right = _centre(j - 1, least, most), centre
+        else:
+            a, b = cdf[k], cdf[min(k + 1, 255)] if bin_of[k + 1] == j + 1 else cdf[k]
+            left, right = centre, _centre(j + 1, least, most)
+        on_line = (b - a) / (right - left) * (x - left) + a
+        outside = x < centre if j == 0 else j == BINS - 1 and x >= centre
+        table[k] = cdf[k] if outside else on_line
 
 
 @compiled
@@ -151,8 +156,10 @@ def equalize_floats(images, out, unit):
     levels = np.empty(_size_of(images, unit), images.dtype)
     new, counts = np.empty(levels.size), np.empty(BINS, np.int64)
     for i in range(len(images)):
+        image, result = np.ascontiguousarray(images[i]).reshape(-1), out[i].reshape(-1)
         for c in range(3 if unit == CHANNEL else 1):
-            least, most = _gather(images[i], unit, c, levels)
+            _gather(image, unit, c, levels)
+            least, most = levels.min(), levels.max()
             # 256 bins need 256 different floats between their ends
             equalized = most - least > BINS * np.spacing(most)
             if equalized:
@@ -168,7 +175,7 @@ def equalize_floats(images, out, unit):
                     lower = max(lower, 0)
                     a, b = counts[lower] / levels.size, counts[upper] / levels.size
                     new[j] = _on_line(levels[j], lower, upper, a, b, least, most)
-            _scatter(images[i], out[i], unit, c, levels, new, equalized)
+            _scatter(image, result, unit, c, levels, new, equalized)
 
 
 @compiled
@@ -188,11 +195,8 @@ def _centre(j, least, most):
 def _bin_of(x, least, most):
     kind = type(least)
     j = min(int((x - least) / (most - least) * kind(BINS)), BINS - 1)
-    if x < _edge(j, least, most):
-        return j - 1
-    if j < BINS - 1 and x >= _edge(j + 1, least, most):
-        return j + 1
-    return j
+    j -= x < _edge(j, least, most)
+    return j + (j < BINS - 1 and x >= _edge(j + 1, least, most))
 
 
 @compiled
@@ -212,23 +216,30 @@ def clahe_bytes(images, out, height, width, clip_limit):
     n, rows, columns, channels = images.shape
     unit = VALUE if channels == 3 else JOINT
     levels, bins = np.empty(rows * columns, np.uint8), np.empty((rows, columns), np.uint8)
-    new, table = np.empty(rows * columns), np.empty(256, np.uint8)
+    new, share = np.empty(rows * columns), np.empty(rows * columns, np.float32)
+    table, over = np.empty(256, np.uint8), np.full(256, 255.0)
+    for k in range(1, 256 if channels == 3 else 1):
+        over[k] = 255 / k
     for i in range(n):
-        least, most = _gather(images[i], unit, 0, levels)
+        image, result = np.ascontiguousarray(images[i]).reshape(-1), out[i].reshape(-1)
+        _gather(image, unit, 0, levels)
+        least, most = levels.min(), levels.max()
         if least == most:
             out[i] = images[i]
             continue
         for k in range(least, most + 1):
             table[k] = _bin_of_fine((k - least) / (most - least))
-        for j in range(levels.size):
-            bins.flat[j] = table[levels[j]]
+        for y in range(rows):
+            for x in range(columns):
+                bins[y, x] = table[levels[y * columns + x]]
         _equalize_tiles(bins, height, width, clip_limit, new)
-        if channels == 1:
-            for y in range(rows):
-                for x in range(columns):
-                    out[i, y, x, 0] = np.uint8(np.rint(255 * new[y * columns + x]))
+        for j in range(levels.size):
+            share[j] = new[j] * over[levels[j]]
+        if channels == 3:
+            _scale_bytes(image, result, levels, share)
         else:
-            _scale_bytes(images[i], out[i], levels, new)
+            for j in range(levels.size):
+                result[j] = np.uint8(np.rint(255 * new[j]))
 
 
 @compiled
@@ -238,14 +249,17 @@ def clahe_floats(images, out, height, width, clip_limit):
     levels, bins = np.empty(rows * columns, images.dtype), np.empty((rows, columns), np.uint8)
     new = np.empty(rows * columns)
     for i in range(n):
-        least, most = _gather(images[i], unit, 0, levels)
-        fine_least, fine_most = _fine(least), _fine(most)
+        image, result = np.ascontiguousarray(images[i]).reshape(-1), out[i].reshape(-1)
+        _gather(image, unit, 0, levels)
+        least, most = levels.min(), levels.max()
+        fine_least, fine_most = np.float64(_fine(least)), np.float64(_fine(most))
         if fine_least < fine_most:
-            for j in range(levels.size):
-                fine = np.float64(_fine(levels[j]))
-                bins.flat[j] = _bin_of_fine((fine - fine_least) / (fine_most - fine_least))
+            for y in range(rows):
+                for x in range(columns):
+                    fine = np.float64(_fine(levels[y * columns + x]))
+                    bins[y, x] = _bin_of_fine((fine - fine_least) / (fine_most - fine_least))
             _equalize_tiles(bins, height, width, clip_limit, new)
-        _scatter(images[i], out[i], unit, 0, levels, new, fine_least < fine_most)
+        _scatter(image, result, unit, 0, levels, new, fine_least < fine_most)
 
 
 @compiled
@@ -262,34 +276,53 @@ def _bin_of_fine(share):
 def _equalize_tiles(bins, height, width, clip_limit, new):
     """From bins to V in 0..1, through the maps of the four tiles around each pixel."""
     rows, columns = bins.shape
+    pixels = height * width
+    limit = max(int(clip_limit * pixels), 1) if clip_limit > 0 else pixels
+    # what a CDF of so many pixels is mapped to; handing out can give a tile more than it has
+    level_of = np.empty(pixels + BINS + 1, np.float32)
+    for count in range(level_of.size):
+        level_of[count] = np.floor(min(count * (TOP_LEVEL / pixels), np.float64(TOP_LEVEL)))
     down, across = (rows + height - 1) // height, (columns + width - 1) // width
     maps = np.empty((2, across, BINS), np.float32)  # of two rows of tiles, one at odd places
+    histogram, levels = np.empty(BINS, np.int32), np.empty(new.size, np.int32)
     left, right = np.empty(columns, np.int64), np.empty(columns, np.int64)
-    weight = np.empty(columns)
+    weight, corners = np.empty(columns), np.empty((4, columns), np.float32)
     for x in range(columns):
         left[x], right[x], weight[x] = _tiles_around(x, width, across)
     made = -1
-    least, most = np.float64(TOP_LEVEL), 0.0
     for y in range(rows):
         upper, lower, b = _tiles_around(y, height, down)
         while made < lower:
             made += 1
             for tile in range(across):
-                _map_tile(bins, made, tile, height, width, clip_limit, maps[made % 2, tile])
+                top, start = made * height, tile * width
+                excess = _count_tile(bins, top, start, height, width, limit, histogram)
+                if excess:
+                    _hand_out(histogram, limit, excess)
+                running = 0
+                for k in range(BINS):
+                    running += histogram[k]
+                    maps[made % 2, tile, k] = level_of[min(running, level_of.size - 1)]
         above, below = maps[upper % 2], maps[lower % 2]
         for x in range(columns):
-            k, a = bins[y, x], weight[x]
+            k, before, after = bins[y, x], left[x], right[x]
+            corners[0, x], corners[1, x] = above[before, k], above[after, k]
+            corners[2, x], corners[3, x] = below[before, k], below[after, k]
+        for x in range(columns):
+            a = weight[x]
             # summed in float32, as in scikit-image: the last stretch would enlarge any
             # other rounding where a result has few levels
-            s = np.float32(above[left[x], k] * ((1 - a) * (1 - b)))
-            s += np.float32(above[right[x], k] * (a * (1 - b)))
-            s += np.float32(below[left[x], k] * ((1 - a) * b))
-            s += np.float32(below[right[x], k] * (a * b))
-            level = np.floor(np.float64(s))
-            new[y * columns + x] = level
-            least, most = min(least, level), max(most, level)
-    for j in range(new.size):
-        new[j] = (new[j] - least) / (most - least) if least < most else min(new[j], 1.0)
+            total = np.float32(corners[0, x] * ((1 - a) * (1 - b)))
+            total += np.float32(corners[1, x] * (a * (1 - b)))
+            total += np.float32(corners[2, x] * ((1 - a) * b))
+            total += np.float32(corners[3, x] * (a * b))
+            levels[y * columns + x] = np.int32(total)
+    least, most = np.int32(TOP_LEVEL), np.int32(0)
+    for j in range(levels.size):
+        least, most = min(least, levels[j]), max(most, levels[j])
+    span = np.float64(most - least)
+    for j in range(levels.size):
+        new[j] = (levels[j] - least) / span if span > 0 else min(levels[j], 1)
 
 
 @compiled
@@ -300,27 +333,23 @@ def _tiles_around(position, side, count):
 
 
 @compiled
-def _map_tile(bins, row, column, height, width, clip_limit, tile_map):
-    """What the tile's clipped histogram maps each bin to; past the border it is mirrored."""
+def _count_tile(bins, top, left, height, width, limit, histogram):
+    """Fill in the tile's histogram, each bin up to the limit; return how many are over it."""
     rows, columns = bins.shape
-    pixels = height * width
-    limit = max(int(clip_limit * pixels), 1) if clip_limit > 0 else pixels
-    histogram = np.zeros(BINS, np.int64)
-    excess = full = 0
-    for y in range(row * height, (row + 1) * height):
-        for x in range(column * width, (column + 1) * width):
-            k = bins[_mirrored(y, rows), _mirrored(x, columns)]
-            if histogram[k] < limit:
-                histogram[k] += 1
-                full += histogram[k] == limit
-            else:
-                excess += 1
-    if excess:
-        _hand_out(histogram, limit, excess, full)
-    running, scale = 0, TOP_LEVEL / pixels
-    for k in range(BINS):
-        running += histogram[k]
-        tile_map[k] = np.floor(min(running * scale, np.float64(TOP_LEVEL)))
+    histogram[:] = 0
+    counted, inside = 0, min(left + width, columns)
+    for y in range(top, top + height):
+        line = bins[y if y < rows else _mirrored(y, rows)]
+        for x in range(left, inside):
+            room = histogram[line[x]] < limit
+            histogram[line[x]] += room
+            counted += room
+        for x in range(inside, left + width):  # past the border the image is mirrored
+            k = line[_mirrored(x, columns)]
+            room = histogram[k] < limit
+            histogram[k] += room
+            counted += room
+    return height * width - counted
 
 
 @compiled
@@ -334,7 +363,7 @@ def _mirrored(position, n):
 
 
 @compiled
-def _hand_out(histogram, limit, excess, full):
+def _hand_out(histogram, limit, excess):
     """Spread the excess over the bins that are not full, as scikit-image does.
 
     First an equal share to each bin, then what is left one by one. A bin within a share of
@@ -343,27 +372,27 @@ def _hand_out(histogram, limit, excess, full):
     """
     share = excess // BINS
     if share:
-        full = 0
         for k in range(BINS):
             before = histogram[k]
             if before < limit - share:
                 histogram[k] = before + share
             if histogram[k] >= limit - share:
                 histogram[k] = limit
-                full += 1
             excess -= histogram[k] - before
-    start = 0
+    start = full = 0
+    for k in range(BINS):
+        full += histogram[k] == limit
     while excess > 0 and full < BINS:
         step = max(1, (BINS - full) // excess)
         for k in range(start, BINS, step):
-            if histogram[k] < limit:
-                histogram[k] += 1
-                full += histogram[k] == limit
-                excess -= 1
+            room = histogram[k] < limit
+            histogram[k] += room
+            full += room and histogram[k] == limit
+            excess -= room
         start = (start + 1) % BINS
 
 
-# ---- from an image to a unit's numbers, and back
+# ---- from an image, as one long row of numbers, to a unit's numbers and back
 
 
 @compiled
@@ -374,43 +403,24 @@ def _size_of(images, unit):
 
 @compiled
 def _gather(image, unit, c, levels):
-    """Fill in the unit's numbers; return the smallest and the largest."""
-    rows, columns, channels = image.shape
-    j = 0
-    for y in range(rows):
-        for x in range(columns):
-            if unit == VALUE:
-                levels[j] = max(image[y, x, 0], image[y, x, 1], image[y, x, 2])
-                j += 1
-            elif unit == CHANNEL:
-                levels[j] = image[y, x, c]
-                j += 1
-            else:
-                for channel in range(channels):
-                    levels[j] = image[y, x, channel]
-                    j += 1
-    return levels.min(), levels.max()
+    """Fill in the unit's numbers."""
+    if unit == VALUE:
+        for j in range(levels.size):
+            levels[j] = max(max(image[3 * j], image[3 * j + 1]), image[3 * j + 2])
+    elif unit == CHANNEL:
+        for j in range(levels.size):
+            levels[j] = image[3 * j + c]
+    else:
+        levels[:] = image
 
 
 @compiled
-def _count(image, unit, c, counts):
-    """Fill in how many of the unit's numbers have each level; return how many there are."""
-    rows, columns, channels = image.shape
+def _gather_and_count(image, unit, c, levels, counts):
+    """Fill in also how many have each level; return the first and the last that occurs."""
+    _gather(image, unit, c, levels)
     counts[:] = 0
-    for y in range(rows):
-        for x in range(columns):
-            if unit == VALUE:
-                counts[max(image[y, x, 0], image[y, x, 1], image[y, x, 2])] += 1
-            elif unit == CHANNEL:
-                counts[image[y, x, c]] += 1
-            else:
-                for channel in range(channels):
-                    counts[image[y, x, channel]] += 1
-    return rows * columns * (channels if unit == JOINT else 1)
-
-
-@compiled
-def _ends(counts):
+    for j in range(levels.size):
+        counts[levels[j]] += 1
     first, last = 0, 255
     while counts[first] == 0:
         first += 1
@@ -420,81 +430,59 @@ def _ends(counts):
 
 
 @compiled
-def _look_up(image, result, unit, c, table, first, last):
+def _look_up(image, result, unit, c, levels, table, first, last):
     """Send the unit's numbers through the table; one level alone stays as it is."""
-    rows, columns, channels = image.shape
     if unit == VALUE:
-        scales, black = np.empty(256, np.int64), 0
-        for k in range(first, last + 1):
-            value = table[k] if first < last else k / 255
-            if k == 0:
-                black = int(np.rint(255 * value))
-            else:
-                scales[k] = int(np.rint(value * (255 / k) * (1 << PLACES)))
-        for y in range(rows):
-            for x in range(columns):
-                r, g, b = image[y, x, 0], image[y, x, 1], image[y, x, 2]
-                _scale_pixel(result, y, x, r, g, b, scales[max(r, g, b)], black)
+        scales = np.empty(256, np.float32)
+        for k in range(max(first, 1), last + 1):
+            scales[k] = table[k] * (255 / k) if first < last else 1
+        scales[0] = 255 * table[0] if first == 0 < last else 0
+        share = np.empty(levels.size, np.float32)
+        for j in range(levels.size):
+            share[j] = scales[levels[j]]
+        _scale_bytes(image, result, levels, share)
         return
-    levels = np.empty(256, np.uint8)
+    new = np.empty(256, np.uint8)
     for k in range(first, last + 1):
-        levels[k] = np.uint8(np.rint(255 * table[k])) if first < last else k
-    for y in range(rows):
-        for x in range(columns):
-            if unit == CHANNEL:
-                result[y, x, c] = levels[image[y, x, c]]
-            else:
-                for channel in range(channels):
-                    result[y, x, channel] = levels[image[y, x, channel]]
+        new[k] = np.uint8(np.rint(255 * table[k])) if first < last else k
+    if unit == CHANNEL:
+        for j in range(levels.size):
+            result[3 * j + c] = new[levels[j]]
+    else:
+        for j in range(levels.size):
+            result[j] = new[levels[j]]
 
 
 @compiled
-def _scale_bytes(image, result, levels, new):
-    """RGB times V'/V, which keeps hue and saturation."""
-    rows, columns, _ = image.shape
-    over = np.empty(256)
-    for k in range(1, 256):
-        over[k] = 255 / k * (1 << PLACES)
-    j = 0
-    for y in range(rows):
-        for x in range(columns):
-            r, g, b = image[y, x, 0], image[y, x, 1], image[y, x, 2]
-            black = int(np.rint(255 * new[j])) if levels[j] == 0 else 0
-            scale = int(np.rint(new[j] * over[levels[j]])) if levels[j] else 0
-            _scale_pixel(result, y, x, r, g, b, scale, black)
-            j += 1
-
-
-@compiled
-def _scale_pixel(result, y, x, r, g, b, scale, black):
-    if r | g | b:
-        result[y, x, 0] = (r * scale + HALF) >> PLACES
-        result[y, x, 1] = (g * scale + HALF) >> PLACES
-        result[y, x, 2] = (b * scale + HALF) >> PLACES
-    else:  # black has no hue: it becomes grey
-        result[y, x, 0] = result[y, x, 1] = result[y, x, 2] = black
+def _scale_bytes(image, result, value, share):
+    """RGB times V'/V, which keeps hue and saturation; for black pixels `share` is V' itself."""
+    some = np.empty(3 * SOME, np.float32)
+    for start in range(0, value.size, SOME):
+        stop = min(start + SOME, value.size)
+        black = False
+        for j in range(stop - start):
+            some[3 * j] = some[3 * j + 1] = some[3 * j + 2] = share[start + j]
+            black |= value[start + j] == 0
+        before, after = image[3 * start : 3 * stop], result[3 * start : 3 * stop]
+        for j in range(3 * (stop - start)):
+            after[j] = np.uint8(np.int32(np.rint(np.float32(before[j]) * some[j])))
+        if black:  # it has no hue, and becomes grey
+            for j in range(stop - start):
+                if value[start + j] == 0:
+                    after[3 * j : 3 * j + 3] = np.uint8(np.rint(some[3 * j]))
 
 
 @compiled
 def _scatter(image, result, unit, c, levels, new, changed):
     """Floats: write the unit's new numbers, or, for V, RGB times V'/V."""
-    rows, columns, channels = image.shape
-    j = 0
-    for y in range(rows):
-        for x in range(columns):
-            if unit == VALUE:
-                for channel in range(3):
-                    result[y, x, channel] = image[y, x, channel]
-                    if changed:
-                        share = image[y, x, channel] / levels[j] if levels[j] > 0 else 1
-                        result[y, x, channel] = min(max(share * new[j], 0.0), 1.0)
-                j += 1
-            elif unit == CHANNEL:
-                result[y, x, c] = min(max(new[j], 0.0), 1.0) if changed else image[y, x, c]
-                j += 1
-            else:
-                for channel in range(channels):
-                    result[y, x, channel] = image[y, x, channel]
-                    if changed:
-                        result[y, x, channel] = min(max(new[j], 0.0), 1.0)
-                    j += 1
+    for j in range(levels.size):
+        if unit == VALUE:
+            for i in range(3 * j, 3 * j + 3):
+                if changed:
+                    share = image[i] / levels[j] if levels[j] > 0 else 1
+                    result[i] = min(max(share * new[j], 0.0), 1.0)
+                else:
+                    result[i] = image[i]
+        else:
+            i = 3 * j + c if unit == CHANNEL else j
+            result[i] = min(max(new[j], 0.0), 1.0) if changed else image[i]

@@ -1,7 +1,10 @@
 """The four transforms: agreement with scikit-image, and the contract they share."""
 
 import inspect
+import subprocess
+import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -172,6 +175,72 @@ def test_strides_and_write_protection_do_not_matter(transform, real_images):
     view = real_images[:2, ::2, ::-1]
     view.flags.writeable = False
     assert np.array_equal(transform(view), expected)
+
+
+@every_transform
+@pytest.mark.parametrize("shape", [(1, 4096), (4096, 1, 3), (1031, 517), (2, 300, 200, 3)])
+def test_large_and_long_images(transform, shape):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 200, shape, np.uint8)
+    result = transform(images)
+    assert result.shape == shape and result.min() < 20 and result.max() > 235
+
+
+def test_the_largest_image_agrees_with_scikit_image_in_a_corner():
+    photo = np.tile(data.camera(), (8, 8))  # 4,096 x 4,096, and its own mirror nowhere
+    result = au.clahe(photo, kernel_size=512, clip_limit=0.01)
+    assert result.shape == photo.shape
+    corner = exposure.equalize_adapthist(photo[:2048, :2048], kernel_size=512, clip_limit=0.01)
+    assert_agree(result[:1024, :1024], corner[:1024, :1024])
+
+
+@every_transform
+def test_several_threads_at_once_get_what_one_gets(transform, real_images):
+    batches = [np.roll(np.tile(real_images, (4, 1, 1, 1)), i, axis=0) for i in range(12)]
+    expected = [transform(batch) for batch in batches]
+    with ThreadPoolExecutor(6) as pool:
+        results = list(pool.map(transform, batches))
+    assert all(map(np.array_equal, results, expected))
+
+
+def test_the_number_of_threads_changes_nothing(real_images, monkeypatch):
+    images = np.tile(real_images, (8, 1, 1, 1))
+    results = []
+    for threads in ("1", "2", "7"):
+        monkeypatch.setenv("AUGMENT_THREADS", threads)
+        results.append(au.clahe(images))
+    assert np.array_equal(results[0], results[1]) and np.array_equal(results[0], results[2])
+
+
+@pytest.mark.parametrize("threads", ["0", "many"])
+def test_an_impossible_number_of_threads_is_refused(threads, monkeypatch):
+    monkeypatch.setenv("AUGMENT_THREADS", threads)
+    with pytest.raises(ValueError, match=f"AUGMENT_THREADS={threads}"):
+        au.clahe(IMAGE)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs the resource module")
+@pytest.mark.parametrize("transform", [f.__name__ for f in TRANSFORMS])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_a_batch_needs_memory_for_the_result_and_a_few_images(transform, dtype):
+    """In a process of its own, whose peak is then known; a float64 copy would be seen."""
+    script = f"""
+import resource
+import numpy as np
+import augment_utils as au
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+images = np.full((400, 224, 224, 3), 100, {dtype!r})
+images[:, ::2] = 50
+images = images if {dtype!r} == "uint8" else np.divide(images, 255, out=images)
+au.{transform}(images[:8])
+before = peak()
+result = au.{transform}(images)
+print((peak() - before) * 1024 / result.nbytes)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 1.3
 
 
 @pytest.mark.parametrize("transform", [au.histogram_equalization, au.clahe])
