@@ -22,6 +22,9 @@ data: $(READY)  ## fetch and verify CIFAR-10 (170 MB) once
 refresh: $(READY)  ## execute all notebooks and take their outputs into notebooks/ and images/
 	$(BIN)/python -m augment_utils run --refresh
 
+bench: $(READY)  ## measure the transforms beside their peers; remakes the README's tables
+	$(BIN)/python -m augment_utils bench
+
 env: $(READY)  ## make the environment in .venv, if it is missing or out of date
 
 lock:  ## resolve pyproject.toml anew (needs uv)
@@ -36,4 +39,4 @@ $(READY): requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-.PHONY: help run test lab data refresh env lock
+.PHONY: help run test lab data refresh bench env lock

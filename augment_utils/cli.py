@@ -1,4 +1,5 @@
-"""The command line: `run` executes the notebooks, `data` fetches CIFAR-10 or cuts a part of it."""
+"""The command line: `run` executes the notebooks, `data` fetches CIFAR-10 or cuts a part of it,
+`bench` measures the transforms beside their peers."""
 
 import base64
 import os
@@ -17,7 +18,7 @@ CELL_TIMEOUT = 600  # seconds
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main():
-    """Run the notebooks, and fetch what they need."""
+    """Run the notebooks, fetch what they need, and measure the transforms."""
 
 
 @main.command()
@@ -89,6 +90,35 @@ def data(subset, out):
         part = load_cifar10().subset(train=subset, test=subset // 5)
         save_npz(part, out)
         click.echo(f"{out}: {part}\nUse it: AUGMENT_DATA={out}")
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@click.option("--quick", is_flag=True, help="Seconds, to see that it works: no figures to quote.")
+@click.option("--report", is_flag=True, help="Measure nothing; make table and chart anew.")
+@click.option(
+    "--folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=ROOT,
+    help="Where README.md, results/ and images/ are.  [default: the repository]",
+)
+def bench(quick, report, folder):
+    """Measure the transforms beside their peers: images a second, and seconds an epoch.
+
+    Writes results/bench.json, and from it images/bench.png and the tables in README.md.
+    """
+    from augment_utils import benchmark, benchmark_report
+
+    results = folder / "results" / "bench.json"
+    try:
+        if not report:
+            benchmark.run(results, quick)
+        benchmark_report.report(results, folder / "README.md", folder / "images" / "bench.png")
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"{error}; the benchmark's peers are in the extra: pip install -e '.[bench]'"
+        ) from error
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
 
