@@ -417,16 +417,31 @@ def _gather(image, unit, c, levels):
 @compiled
 def _gather_and_count(image, unit, c, levels, counts):
     """Fill in also how many have each level; return the first and the last that occurs."""
-    _gather(image, unit, c, levels)
-    counts[:] = 0
-    for j in range(levels.size):
-        counts[levels[j]] += 1
+    if unit == JOINT:
+        _count(image, counts)
+    else:
+        _gather(image, unit, c, levels)
+        _count(levels, counts)
     first, last = 0, 255
     while counts[first] == 0:
         first += 1
     while counts[last] == 0:
         last -= 1
     return first, last
+
+
+@compiled
+def _count(levels, counts):
+    # two counters in turn: neighbours often have one level, and would wait for each other
+    counts[:] = 0
+    others = np.zeros(256, np.int32)
+    for j in range(levels.size // 2):
+        counts[levels[2 * j]] += 1
+        others[levels[2 * j + 1]] += 1
+    if levels.size % 2:
+        counts[levels[levels.size - 1]] += 1
+    for k in range(256):
+        counts[k] += others[k]
 
 
 @compiled
@@ -449,8 +464,8 @@ def _look_up(image, result, unit, c, levels, table, first, last):
         for j in range(levels.size):
             result[3 * j + c] = new[levels[j]]
     else:
-        for j in range(levels.size):
-            result[j] = new[levels[j]]
+        for j in range(image.size):
+            result[j] = new[image[j]]
 
 
 @compiled
