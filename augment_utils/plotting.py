@@ -65,7 +65,8 @@ def plot_images(images, titles=None, columns=None):
     columns = columns or min(len(images), 8)
     rows = -(-len(images) // columns)
     side = min(9 / columns, 2.6)
-    title_height = 0.2 if titles is not None else 0
+    lines = max((title.count("\n") + 1 for title in titles or ()), default=0)
+    title_height = 0.1 + 0.16 * lines if lines else 0  # inches
     fig, axes = plt.subplots(
         rows,
         columns,

@@ -88,9 +88,12 @@ def _cell_problems(cell):
     lines = [line for line in cell.source.splitlines() if line.strip()]
     if len(lines) > MAX_LINES:
         yield f"has {len(lines)} lines"
-    for _, alt in pictures_of(cell):
+    for png, alt in pictures_of(cell):
         if len(alt.split()) < 6:
             yield f"shows a figure whose alt text is {alt!r}"
+        picture = np.asarray(Image.open(io.BytesIO(png)).convert("L"))
+        if any(edge.min() < 250 for edge in (picture[0], picture[-1], *picture.T[[0, -1]])):
+            yield "shows a figure that is cut off at an edge"
     for output in cell.outputs:
         if output.output_type == "error":
             yield f"ends in {output.ename}"

@@ -1,6 +1,7 @@
 """Notebooks made wrong on purpose: the rules and nbval must see it."""
 
 import base64
+import io
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import nbformat
 import numpy as np
 import pytest
 from notebook_rules import code_cells, differences, pictures_of, problems
+from PIL import Image
 
 from augment_utils import clahe
 from augment_utils.cli import NOTEBOOKS
@@ -45,6 +47,14 @@ def without_alt(notebook):
 
 def with_empty_words_as_alt(notebook):
     with_figure(notebook)[1].metadata["image/png"]["alt"] = "A figure."
+
+
+def with_a_cut_off_figure(notebook):
+    output = with_figure(notebook)[1]
+    picture = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
+    png = io.BytesIO()
+    picture.crop((0, 60, *picture.size)).save(png, "png")
+    output.data["image/png"] = base64.b64encode(png.getvalue()).decode()
 
 
 def with_a_path(notebook):
@@ -92,6 +102,7 @@ def with_an_open_solution(notebook):
         (executed_twice, "not executed once from top to bottom"),
         (without_alt, "alt text is ''"),
         (with_empty_words_as_alt, "alt text is 'A figure.'"),
+        (with_a_cut_off_figure, "cut off at an edge"),
         (with_a_path, "path of a machine: '/home/'"),
         (with_a_windows_path, "path of a machine: 'C:"),
         (with_a_warning, "stderr: 'UserWarning"),
@@ -123,8 +134,6 @@ def test_a_changed_number_is_a_difference(notebook):
 
 
 def png_of(fig):
-    import io
-
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=110)
     plt.close(fig)
