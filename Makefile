@@ -7,8 +7,8 @@ READY := .venv/.made-from-lock
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-run: $(READY)  ## execute all notebooks into build/executed, with a table at the end
-	$(BIN)/python -m augment_utils run
+run: $(READY)  ## execute all notebooks into build/executed, with a table at the end (TIER=smoke: small)
+	$(BIN)/python -m augment_utils run $(if $(TIER),--tier $(TIER))
 
 test: $(READY)  ## run all tests, those of the notebooks too
 	$(BIN)/python -m pytest
@@ -25,6 +25,9 @@ refresh: $(READY)  ## execute all notebooks and take their outputs into notebook
 bench: $(READY)  ## measure the transforms beside their peers; remakes the README's tables
 	$(BIN)/python -m augment_utils bench
 
+results: $(READY)  ## make the tables and figures of the experiments anew from results/runs
+	$(BIN)/python -m augment_utils experiments report
+
 env: $(READY)  ## make the environment in .venv, if it is missing or out of date
 
 lock:  ## resolve pyproject.toml anew (needs uv)
@@ -39,4 +42,4 @@ $(READY): requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-.PHONY: help run test lab data refresh bench env lock
+.PHONY: help run test lab data refresh bench results env lock

@@ -2,10 +2,9 @@
 
 import os
 
-# TensorFlow reads these when it is first imported. Without them its start-up
-# messages, which carry timestamps, end up in the notebooks' outputs.
+# TensorFlow reads this when it is first imported. Without it, messages that carry
+# timestamps end up in the notebooks' outputs.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 from augment_utils.contrast import (
     adaptive_histogram_equalization,

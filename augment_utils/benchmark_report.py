@@ -1,6 +1,5 @@
 """The README's tables and the chart, from the JSON that the benchmark wrote."""
 
-import io
 import json
 import textwrap
 
@@ -18,9 +17,10 @@ from augment_utils.benchmark_peers import (
     SKIMAGE,
 )
 from augment_utils.cli import replace_file
+from augment_utils.pages import figure_png, markdown_table, put_between_marks
 from augment_utils.plotting import BLUE, GREEN, INK, ORANGE, RED
 
-BEGIN, END = "<!-- made by `make bench`: begin -->", "<!-- made by `make bench`: end -->"
+COMMAND = "make bench"
 GOALS = {(peer.transform, peer.name): peer.goal for peer in PEERS}
 STYLES = {  # colour and hatch, so that neither is needed alone
     SKIMAGE: (BLUE, ""),
@@ -29,7 +29,6 @@ STYLES = {  # colour and hatch, so that neither is needed alone
     KERAS: (GREEN, "\\\\"),
     FLOOR: ("#9AA5AD", ""),
 }
-PIXELS = 1400  # twice the width at which the README shows it
 
 
 def report(results_path, readme_path, chart_path):
@@ -50,8 +49,8 @@ def report(results_path, readme_path, chart_path):
     """
     results = read_results(results_path)
     try:
-        tables, png = markdown(results, chart_path.name), _to_png(chart(results))
-        readme = put_between_marks(readme_path.read_text("utf-8"), tables)
+        tables, png = markdown(results, chart_path.name), figure_png(chart(results))
+        readme = put_between_marks(readme_path.read_text("utf-8"), tables, COMMAND)
     except (KeyError, TypeError, IndexError) as error:
         raise ValueError(
             f"{results_path.name} lacks what the tables need ({error!r}); "
@@ -73,14 +72,6 @@ def read_results(path):
         raise ValueError(
             f"{path.name} is no JSON ({error}); make it anew with python -m augment_utils bench"
         ) from error
-
-
-def put_between_marks(readme, text):
-    """The README with `text` in place of whatever stood between the marks."""
-    if readme.count(BEGIN) != 1 or readme.count(END) != 1:
-        raise ValueError(f"the README needs one line {BEGIN} and, below it, one line {END}")
-    before, rest = readme.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}"
 
 
 def markdown(results, chart_name):
@@ -147,7 +138,7 @@ def comparison_table(results):
                 ]
             )
     header = ["Ours", "Peer", "Ours, images/s", "Peer, images/s", "× on one thread"]
-    return _table([*header, f"× on all {cores}", "Goal"], lines, text_columns=2)
+    return markdown_table([*header, f"× on all {cores}", "Goal"], lines, text_columns=2)
 
 
 def ratio_table(results):
@@ -158,7 +149,7 @@ def ratio_table(results):
         for name, _ in _bars(results, transform):
             ratios = [dict(_bars(results, transform, *place))[name] for place in places]
             lines.append([f"{transform}, {name}", *map(_number, ratios)])
-    return _table(["", *(f"{side:,} px, {batch:,}" for side, batch in places)], lines)
+    return markdown_table(["", *(f"{side:,} px, {batch:,}" for side, batch in places)], lines)
 
 
 def size_table(results):
@@ -173,7 +164,7 @@ def size_table(results):
             line.append(f"{speeds[-1]:.1f} ({row['images']:,})")
         lines.append([*line, f"{100 * (speeds[-1] / speeds[0] - 1):+.0f} %"])
     sides = [f"{side:,} px" for side in plan["sides"]]
-    return _table(["", *sides, "last against first"], lines)
+    return markdown_table(["", *sides, "last against first"], lines)
 
 
 def epoch_table(epochs):
@@ -188,7 +179,9 @@ def epoch_table(epochs):
         ]
         for epoch in epochs
     ]
-    return _table(["Input", "Input alone, s", "Epoch, s", "Against no contrast", "Goal"], lines)
+    return markdown_table(
+        ["Input", "Input alone, s", "Epoch, s", "Against no contrast", "Goal"], lines
+    )
 
 
 def alt_text(results):
@@ -224,11 +217,6 @@ def _number(ratio):
 
 def _times(ratio):
     return "" if ratio is None else f"{_number(ratio)} ×"
-
-
-def _table(header, lines, text_columns=1):
-    rule = ["---"] * text_columns + ["---:"] * (len(header) - text_columns)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *lines])
 
 
 # ---- the chart
@@ -272,9 +260,3 @@ def chart(results):
     ]
     fig.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=9)
     return fig
-
-
-def _to_png(fig):
-    png = io.BytesIO()
-    fig.savefig(png, format="png", dpi=PIXELS / fig.get_figwidth(), facecolor="white")
-    return png.getvalue()

@@ -35,15 +35,22 @@ def main():
     help="Then take the outputs into the committed notebooks, and their thumbnails into images/. "
     "Nothing is taken if a notebook failed.",
 )
-def run(notebooks, output_dir, refresh):
+@click.option(
+    "--tier",
+    type=click.Choice(["smoke", "class", "paper"]),
+    help="How large the notebooks that train make it.  [default: as written in each, class]",
+)
+def run(notebooks, output_dir, refresh, tier):
     """Execute NOTEBOOKS (default: all, in order) with papermill.
 
     A notebook that fails does not stop the others; the exit status is 1 then.
     """
+    if refresh and tier:
+        raise click.UsageError("--refresh takes the outputs of the tier that is written, no other")
     notebooks = notebooks or sorted(NOTEBOOKS.glob("*.ipynb"))
     settle_data_source()
     output_dir.mkdir(parents=True, exist_ok=True)
-    rows = [run_notebook(notebook, output_dir) for notebook in notebooks]
+    rows = [run_notebook(notebook, output_dir, tier) for notebook in notebooks]
     click.echo("\n" + format_table(rows))
     failures = [row for row in rows if row["error"]]
     for row in failures:
@@ -123,6 +130,91 @@ def bench(quick, report, folder):
         raise click.ClickException(str(error)) from error
 
 
+@main.group()
+def experiments():
+    """The runs behind the tables of "does it help?": do them, and make the tables."""
+
+
+@experiments.command("run")
+@click.option(
+    "--tier", type=click.Choice(["smoke", "class", "paper"]), default="paper", show_default=True
+)
+@click.option(
+    "--study",
+    "studies",
+    multiple=True,
+    type=click.Choice(["A", "B", "C"]),
+    help="Only this study; may be given again.  [default: all]",
+)
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the records go.  [default: results/runs at tier paper, else build/runs]",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Of a Dask scheduler, such as tcp://10.0.0.1:8786.  [default: processes on this machine]",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Processes on this machine.  [default: one for each processor]",
+)
+def experiments_run(tier, studies, folder, scheduler, workers):
+    """Do the runs that have no record yet. Stop it at any time; the same command goes on."""
+    from tqdm import tqdm
+
+    from augment_utils import experiments
+
+    settle_data_source()
+    folder = folder or (experiments.RUNS if tier == "paper" else ROOT / "build" / "runs")
+    runs = experiments.grid(tier, studies or experiments.STUDIES)
+    bar = tqdm(total=len(runs), unit="run", desc=f"tier {tier}")
+
+    def show(done, running, failed, total):
+        if bar.initial == 0 and bar.n == 0:
+            bar.initial = bar.n = done  # what an earlier call did tells nothing of the speed
+        bar.n = done
+        bar.set_postfix(running=running, failed=failed)
+
+    try:
+        with bar:
+            failures = experiments.run_all(
+                runs, folder, os.environ.get("AUGMENT_DATA"), scheduler, workers, show
+            )
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    for run, error in failures:
+        click.secho(f"FAILED {run}: {error}", fg="red", err=True)
+    if failures:
+        sys.exit(1)
+
+
+@experiments.command("report")
+@click.option(
+    "--folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=ROOT,
+    help="Where README.md, results/ and images/ are.  [default: the repository]",
+)
+def experiments_report(folder):
+    """Make every table and figure anew from the records in results/runs; say what is missing."""
+    from augment_utils import experiments_report
+
+    try:
+        click.echo(
+            experiments_report.report(
+                folder / "results" / "runs",
+                folder / "README.md",
+                folder / "results" / "report.md",
+                folder / "images",
+            )
+        )
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+
+
 # ---- run: the parts of it
 
 
@@ -141,7 +233,7 @@ def settle_data_source():
         os.environ["AUGMENT_DATA"] = str(Path(os.environ["AUGMENT_DATA"]).expanduser().absolute())
 
 
-def run_notebook(notebook, output_dir):
+def run_notebook(notebook, output_dir, tier=None):
     """Execute one notebook; return its row of the table."""
     import nbformat
     import papermill
@@ -153,6 +245,7 @@ def run_notebook(notebook, output_dir):
         papermill.execute_notebook(
             notebook,
             output,
+            parameters={"TIER": tier} if tier and has_parameters(notebook) else None,
             kernel_name="python3",
             cwd=notebook.parent,
             progress_bar={"desc": notebook.stem, "unit": "cell"},
@@ -173,6 +266,14 @@ def run_notebook(notebook, output_dir):
         "data": data_line(cells),
         "error": error,
     }
+
+
+def has_parameters(notebook):
+    """Whether it has a cell that papermill's parameters replace."""
+    import nbformat
+
+    cells = nbformat.read(notebook, 4).cells
+    return any("parameters" in cell.metadata.get("tags", []) for cell in cells)
 
 
 def format_table(rows):

@@ -189,7 +189,7 @@ def clahe(images, kernel_size=None, clip_limit=0.03):
         )
     tile = _check_kernel_size(kernel_size)
     if tile is None:
-        tile = [max(8, side // 8) for side in _as_batch(images).shape[1:3]]
+        tile = [max(8, side // 8) for side in as_batch(images).shape[1:3]]
     return _run((kernels.clahe_bytes, kernels.clahe_floats), images, *tile, float(clip_limit))
 
 
@@ -209,7 +209,7 @@ def thread_count():
 
 def _run(for_bytes_and_floats, images, *arguments):
     """Run a kernel on parts of the batch, a thread for each."""
-    batch = _as_batch(images)
+    batch = as_batch(images)
     kernel = for_bytes_and_floats[int(batch.dtype != np.uint8)]
     out = np.empty(batch.shape, batch.dtype)
     parts = min(thread_count(), len(batch), batch.size // WORTH_A_THREAD + 1)
@@ -232,7 +232,7 @@ def _unit(color):
     return COLORS[color]
 
 
-def _as_batch(images):
+def as_batch(images):
     """Check `images` and view it as (N, H, W, C), uint8, float32 or float64."""
     if not isinstance(images, np.ndarray):
         raise TypeError(

@@ -23,7 +23,14 @@ AVERAGED, BLOCK, SIMILAR = 4, 12, 0.6
 
 
 def code_cells(notebook):
-    return [c for c in notebook.cells if c.cell_type == "code" and c.source.strip()]
+    """Those with code in them, but for the one that papermill puts its parameters into."""
+    return [
+        cell
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        and cell.source.strip()
+        and "injected-parameters" not in tags_of(cell)
+    ]
 
 
 def tags_of(cell):
@@ -63,7 +70,8 @@ def problems(notebook):
         found.append("not executed once from top to bottom")
     for number, cell in enumerate(cells, 1):
         found += [f"code cell {number} {problem}" for problem in _cell_problems(cell)]
-    if not any(pictures_of(cell) for cell in cells[:3]):
+    shown = [cell for cell in cells if "parameters" not in tags_of(cell)]
+    if not any(pictures_of(cell) for cell in shown[:3]):
         found.append("has no figure in its first three code cells")
     if sum("thumbnail" in tags_of(cell) for cell in cells) != 1:
         found.append("has not exactly one cell tagged thumbnail")
@@ -112,13 +120,16 @@ def differences(committed, executed, only_tagged=False):
     """Where the outputs differ, in words.
 
     ``only_tagged`` compares only the cells tagged ``nbval-check-output``, whose outputs hold
-    on any images; otherwise all but those tagged ``nbval-ignore-output`` are compared.
+    on any images; otherwise all but those tagged ``nbval-ignore-output`` are compared, and but
+    for those tagged ``training``, which state what many images and not the first few show.
     """
     found = []
     pairs = zip(code_cells(committed), code_cells(executed), strict=True)
     for number, (before, after) in enumerate(pairs, 1):
         tags = tags_of(before)
-        if "nbval-ignore-output" in tags or (only_tagged and "nbval-check-output" not in tags):
+        if {"nbval-ignore-output", "training"} & {*tags}:
+            continue
+        if only_tagged and "nbval-check-output" not in tags:
             continue
         if text_of(before) != text_of(after):
             found.append(f"code cell {number}: {text_of(before)!r} became {text_of(after)!r}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from augment_utils import benchmark, benchmark_peers, benchmark_report
+from augment_utils import benchmark, benchmark_peers, benchmark_report, pages
 from augment_utils.benchmark_peers import NAME, OURS, PEERS
 
 ROOT = Path(__file__).parents[1]
@@ -72,7 +72,7 @@ def test_a_quick_run_measures_everything(repository):
 
 def test_the_readme_says_what_the_json_says(repository):
     readme = (repository / "README.md").read_text("utf-8")
-    begin, end = benchmark_report.BEGIN, benchmark_report.END
+    begin, end = pages.marks(benchmark_report.COMMAND)
     blank = readme.split(begin)[0] + begin + end + readme.split(end)[1]
     (repository / "README.md").write_text(blank, "utf-8")
     done = bench(repository, "--report")

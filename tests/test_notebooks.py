@@ -9,7 +9,7 @@ import pytest
 from notebook_rules import differences, problems
 
 from augment_utils import load_cifar10
-from augment_utils.cli import IMAGES, NOTEBOOKS, figures_of
+from augment_utils.cli import IMAGES, NOTEBOOKS, figures_of, has_parameters
 from augment_utils.datasets import ARRAYS
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -20,6 +20,7 @@ def execute(path, output_dir):
     return papermill.execute_notebook(
         path,
         output_dir / path.name,
+        parameters={"TIER": "smoke"} if has_parameters(path) else None,
         kernel_name="python3",
         cwd=path.parent,
         progress_bar=False,
@@ -74,7 +75,7 @@ def only_the_start(tmp_path_factory):
 def test_shows_the_same_with_the_first_1000_images_alone(
     path, tmp_path, monkeypatch, request, needs_cifar10
 ):
-    """Every figure, and every output that nbval compares."""
+    """Every figure, and every output that nbval compares, but for what training showed."""
     monkeypatch.setenv("AUGMENT_DATA", str(request.getfixturevalue("only_the_start")))
     assert differences(nbformat.read(path, 4), execute(path, tmp_path)) == []
     assert os.environ["AUGMENT_DATA"].endswith("start.npz")

@@ -1,0 +1,173 @@
+"""Images as a worse camera or worse light would give them: four corruptions, five severities.
+
+Contrast, brightness and fog are those of CIFAR-10-C, with its constants; gamma is ours.
+
+References
+----------
+D. Hendrycks, T. Dietterich: Benchmarking neural network robustness to common corruptions and
+perturbations. ICLR 2019; the constants are in the authors' `make_cifar_c.py`
+(https://github.com/hendrycks/robustness). Ours are written anew, for whole batches.
+A. Fournier, D. Fussell, L. Carpenter: Computer rendering of stochastic models.
+Communications of the ACM 25(6):371-384, 1982 (the midpoint displacement that makes the fog).
+"""
+
+import numpy as np
+from skimage.color import hsv2rgb, rgb2hsv
+
+from augment_utils.contrast import as_batch
+
+SEVERITIES = (1, 2, 3, 4, 5)
+CONTRAST = (0.75, 0.5, 0.4, 0.3, 0.15)  # factor on each value's distance from its channel's mean
+BRIGHTNESS = (0.05, 0.1, 0.15, 0.2, 0.3)  # added to V of HSV
+FOG = ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75))  # thickness, decay of its roughness
+GAMMA = (1.25, 1.5, 2.0, 2.5, 3.0)  # exponent: above 1 darkens
+
+
+def contrast(images, severity):
+    """Move every value towards the mean of its channel in its image.
+
+    v' = c (v - mean) + mean, with c = 0.75, 0.5, 0.4, 0.3, 0.15.
+
+    Parameters
+    ----------
+    images : ndarray, (H, W), (H, W, C) or (N, H, W, C), C = 1 or 3
+        uint8 in 0..255 or float in 0..1.
+    severity : int, 1..5
+
+    Returns
+    -------
+    ndarray
+        A new array, same shape, dtype and range; uint8 is rounded down, as in CIFAR-10-C.
+
+    Raises
+    ------
+    TypeError, ValueError
+        What the transforms refuse, or an unknown severity.
+    """
+    factor = _constant(CONTRAST, severity)
+
+    def lower(unit):
+        mean = unit.mean(axis=(1, 2), keepdims=True)
+        return (unit - mean) * factor + mean
+
+    return _on_unit_batch(images, lower)
+
+
+def brightness(images, severity):
+    """Add 0.05, 0.1, 0.15, 0.2 or 0.3 to V of HSV (to a grey image, to its level).
+
+    Parameters, result and errors as :func:`contrast`.
+    """
+    added = _constant(BRIGHTNESS, severity)
+
+    def brighten(unit):
+        if unit.shape[-1] == 1:
+            return unit + added
+        hsv = rgb2hsv(unit)
+        hsv[..., 2] = np.clip(hsv[..., 2] + added, 0, 1)
+        return hsv2rgb(hsv)
+
+    return _on_unit_batch(images, brighten)
+
+
+def fog(images, severity, seed=0):
+    """Lay fog over each image: a random cloud, the same for all channels, then less contrast.
+
+    v' = (v + c f) m / (m + c), with f the cloud in 0..1, m the largest value of the image, and
+    c = 0.2, 0.5, 0.75, 1, 1.5. The cloud's roughness falls by 3, 3, 2.5, 2, 1.75 an octave.
+
+    Parameters
+    ----------
+    images, severity
+        As in :func:`contrast`.
+    seed : int
+        Of the clouds. A batch's images get different ones; the first of a batch gets the one
+        that it would get alone.
+
+    Returns
+    -------
+    ndarray
+        As :func:`contrast`. Errors too.
+    """
+    thickness, decay = _constant(FOG, severity)
+
+    def cover(unit):
+        count, height, width = unit.shape[:3]
+        clouds = plasma(count, 1 << (max(height, width, 2) - 1).bit_length(), decay, seed)
+        largest = unit.max(axis=(1, 2, 3), keepdims=True)
+        foggy = unit + thickness * clouds[:, :height, :width, np.newaxis]
+        return foggy * largest / (largest + thickness)
+
+    return _on_unit_batch(images, cover)
+
+
+def gamma(images, severity):
+    """Raise every value to the power 1.25, 1.5, 2, 2.5 or 3: darker, the dark parts most.
+
+    Not part of CIFAR-10-C. Parameters, result and errors as :func:`contrast`.
+    """
+    exponent = _constant(GAMMA, severity)
+    return _on_unit_batch(images, lambda unit: unit**exponent)
+
+
+CORRUPTIONS = {"contrast": contrast, "brightness": brightness, "fog": fog, "gamma": gamma}
+
+
+def plasma(count, side, decay, seed=0):
+    """Clouds by the diamond-square algorithm, tiling at the edges.
+
+    Parameters
+    ----------
+    count : int
+    side : int
+        A power of two, at least 2.
+    decay : float
+        The random part of a new point is divided by it from one octave to the next: the
+        larger, the smoother the cloud.
+    seed : int
+
+    Returns
+    -------
+    ndarray, (count, side, side), float64
+        Each cloud in 0..1, and reaching both.
+
+    References
+    ----------
+    Fournier, Fussell & Carpenter 1982; CIFAR-10-C uses the same, at 32 x 32.
+    """
+    generators = np.random.default_rng(seed).spawn(count)
+    clouds, step, roughness = np.zeros((count, side, side)), side, 1.0
+
+    def displaced(sums):
+        noise = np.stack([rng.uniform(-1, 1, sums.shape[1:]) for rng in generators])
+        return sums / 4 + roughness * noise
+
+    while step >= 2:
+        half = step // 2
+        corners = clouds[:, ::step, ::step]
+        pairs = corners + np.roll(corners, -1, axis=1)
+        clouds[:, half::step, half::step] = displaced(pairs + np.roll(pairs, -1, axis=2))
+        centres = clouds[:, half::step, half::step]
+        above = centres + np.roll(centres, 1, axis=1)
+        clouds[:, ::step, half::step] = displaced(above + corners + np.roll(corners, -1, axis=2))
+        beside = centres + np.roll(centres, 1, axis=2)
+        clouds[:, half::step, ::step] = displaced(beside + corners + np.roll(corners, -1, axis=1))
+        step, roughness = half, roughness / decay
+    clouds -= clouds.min(axis=(1, 2), keepdims=True)
+    return clouds / clouds.max(axis=(1, 2), keepdims=True)
+
+
+def _constant(constants, severity):
+    if severity not in SEVERITIES:
+        raise ValueError(f"got severity={severity!r}, expected one of {SEVERITIES}")
+    return constants[severity - 1]
+
+
+def _on_unit_batch(images, change):
+    """Apply a change of a float batch (N, H, W, C) in 0..1 to what images may be."""
+    batch = as_batch(images)
+    is_bytes = batch.dtype == np.uint8
+    changed = np.clip(change(batch / 255 if is_bytes else batch.astype(np.float64)), 0, 1)
+    # a hair above 255, so that a whole number stays one in spite of rounding
+    levels = changed * (255 + 1e-9) if is_bytes else changed
+    return levels.astype(images.dtype).reshape(images.shape)

@@ -1,0 +1,362 @@
+"""Train a CNN under one condition with one seed: the two models, the conditions, the sizes."""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from augment_utils.contrast import (
+    adaptive_histogram_equalization,
+    clahe,
+    contrast_stretching,
+    histogram_equalization,
+)
+from augment_utils.keras_bridge import as_dataset_map, quiet_startup
+
+TRANSFORMS = {
+    "stretching": contrast_stretching,
+    "HE joint": functools.partial(histogram_equalization, color="joint"),
+    "HE channel": functools.partial(histogram_equalization, color="channel"),
+    "HE value": functools.partial(histogram_equalization, color="value"),
+    "AHE": adaptive_histogram_equalization,
+    "CLAHE": clahe,
+}
+TODAYS_ADADELTA = "Adadelta() of today"
+
+
+class Condition(NamedTuple):
+    """What is done to the training images."""
+
+    transform: str | None = None  # a key of TRANSFORMS
+    probability: float = 1.0  # that an image is transformed: 1 preprocesses, less augments
+    augmentation: str | None = None  # "flips" or "geometric"
+    learning_rate: float | None = None  # another than the model's
+
+
+CONDITIONS = {
+    "none": Condition(),
+    "flips": Condition(augmentation="flips"),
+    "geometric": Condition(augmentation="geometric"),
+    **{name: Condition(name) for name in TRANSFORMS},
+    **{f"{name}, p = 0.5": Condition(name, 0.5) for name in TRANSFORMS},
+    TODAYS_ADADELTA: Condition(learning_rate=0.001),
+}
+
+# Study A is the post's experiment repaired, study B has ten classes. `sizes` maps the number
+# of images drawn, a tenth of which validates, to epochs; `corrupted` is how many of the test
+# images are scored under each corruption too (0: none). Study C trains nothing and looks at
+# `sizes` test images. `seeds` are 0, 1, ...
+TIERS = {
+    "smoke": {
+        "A": {"sizes": {60: 1}, "seeds": 2, "test": 40, "corrupted": 0},
+        "B": {"sizes": {100: 1}, "seeds": 2, "test": 100, "corrupted": 20},
+        "C": {"sizes": (20,), "seeds": 2},
+    },
+    "class": {
+        "A": {"sizes": {4_000: 10}, "seeds": 3, "test": 2_000, "corrupted": 0},
+        "B": {"sizes": {1_000: 8}, "seeds": 3, "test": 500, "corrupted": 200},
+        "C": {"sizes": (500,), "seeds": 3},
+    },
+    "paper": {
+        "A": {"sizes": {10_000: 10, 2_000: 10}, "seeds": 10, "test": 2_000, "corrupted": 0},
+        "B": {"sizes": {10_000: 15, 1_000: 30}, "seeds": 5, "test": 10_000, "corrupted": 2_000},
+        "C": {"sizes": (2_000,), "seeds": 5},
+    },
+}
+MODELS = {"A": "the_posts_cnn", "B": "small_cnn"}
+BATCH = 64  # as in the post
+
+
+class Plan(NamedTuple):
+    """What a notebook trains on."""
+
+    images: int
+    epochs: int
+    seeds: int
+    test: int
+    corrupted: int
+
+
+def plan_for(tier, study, dataset):
+    """A tier's smallest sizes, cut to what a data set has: photo patches are fewer than CIFAR-10.
+
+    Parameters
+    ----------
+    tier : {"smoke", "class", "paper"}
+    study : {"A", "B"}
+    dataset : Dataset
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    ValueError
+        An unknown tier or study.
+    """
+    if tier not in TIERS or study not in MODELS:
+        raise ValueError(
+            f"got tier={tier!r} and study={study!r}, expected one of {', '.join(TIERS)} and one "
+            f"of {', '.join(MODELS)}"
+        )
+    row, classes = TIERS[tier][study], len(dataset.class_names)
+    images = min(row["sizes"])
+
+    def cut(wanted, labels, unit):
+        there = int(np.bincount(labels, minlength=classes).min()) * classes
+        return min(wanted, there) // unit * unit
+
+    return Plan(
+        cut(images, dataset.y_train, 10 * classes),
+        row["sizes"][images],
+        row["seeds"],
+        cut(row["test"], dataset.y_test, classes),
+        cut(row["corrupted"], dataset.y_test, classes),
+    )
+
+
+def the_posts_cnn(classes=2, learning_rate=1.0):
+    """The CNN of the 2017 post: 25,546 parameters for two classes.
+
+    Parameters
+    ----------
+    classes : int
+    learning_rate : float
+        Of Adadelta. 1.0 was Keras' default in 2017; today's is 0.001.
+
+    Returns
+    -------
+    keras.Model
+        Compiled; (N, 32, 32, 3) floats in 0..1 to (N, classes) probabilities.
+
+    References
+    ----------
+    S. Lau: Image Augmentation for Deep Learning. Towards Data Science, 2017; its layers are in
+    the notebook beside it (github.com/sukilau/Ziff-deep-learning).
+    M. D. Zeiler: ADADELTA: an adaptive learning rate method. arXiv:1212.5701, 2012.
+    """
+    keras = _keras()
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            layers.Input((32, 32, 3)),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.Conv2D(8, 3, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Dropout(0.25),
+            layers.Flatten(),
+            layers.Dense(16, activation="relu"),
+            layers.Dropout(0.5),
+            layers.Dense(classes, activation="softmax"),
+        ]
+    )
+    return _compiled(model, keras.optimizers.Adadelta(learning_rate))
+
+
+def small_cnn(classes=10, learning_rate=0.002, steps=None):
+    """Four convolutions with batch normalization, then global average pooling: 71,242 parameters.
+
+    Parameters
+    ----------
+    classes : int
+    learning_rate : float
+        Of Adam.
+    steps : int or None
+        Batches over which the rate falls to 0 along half a cosine; None keeps it.
+
+    Returns
+    -------
+    keras.Model
+        Compiled; (N, 32, 32, 3) floats in 0..1 to (N, classes) probabilities.
+    """
+    keras = _keras()
+    layers = keras.layers
+    blocks = [
+        layer
+        for filters, stride in ((32, 2), (48, 1), (64, 2), (48, 1))
+        for layer in (
+            layers.Conv2D(filters, 3, strides=stride, padding="same", use_bias=False),
+            layers.BatchNormalization(momentum=0.9),  # 0.99 needs more batches than we have
+            layers.ReLU(),
+        )
+    ]
+    head = [layers.GlobalAveragePooling2D(), layers.Dense(classes, activation="softmax")]
+    model = keras.Sequential([layers.Input((32, 32, 3)), *blocks, *head])
+    if steps is not None:
+        learning_rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
+    return _compiled(model, keras.optimizers.Adam(learning_rate))
+
+
+class Split(NamedTuple):
+    """Training and validation images, (N, 32, 32, 3) uint8, and labels, (N,) int."""
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_validation: np.ndarray
+    y_validation: np.ndarray
+
+
+def draw_split(dataset, images, seed):
+    """Draw training images, and a tenth of them for validation; the test images stay untouched.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    images : int
+        How many to draw from the training images, the same number of each class; a multiple
+        of ten times the number of classes.
+    seed : int
+        Draws the images and shares them out.
+
+    Returns
+    -------
+    Split
+        Both parts with as many images of each class.
+
+    Raises
+    ------
+    ValueError
+        A number that does not divide, or too few images.
+    """
+    classes = len(dataset.class_names)
+    if images < 10 * classes or images % (10 * classes):
+        raise ValueError(
+            f"got images={images}, expected a multiple of {10 * classes}: a tenth is for "
+            f"validation, and the {classes} classes have the same share"
+        )
+    part = dataset.subset(train=images, seed=seed)
+    rng = np.random.default_rng(seed)
+    held_out = np.concatenate(
+        [
+            rng.choice(np.flatnonzero(part.y_train == label), images // (10 * classes), False)
+            for label in range(classes)
+        ]
+    )
+    validates = np.zeros(images, bool)
+    validates[held_out] = True
+    return Split(
+        part.x_train[~validates],
+        part.y_train[~validates],
+        part.x_train[validates],
+        part.y_train[validates],
+    )
+
+
+def make_batches(images, labels, condition, seed):
+    """The batches of one epoch after the other, shuffled, under a condition.
+
+    Parameters
+    ----------
+    images : ndarray, (N, H, W, 3), uint8
+    labels : ndarray, (N,), int
+    condition : Condition
+    seed : int
+        Of the order, of the choice of images and of the augmentation.
+
+    Returns
+    -------
+    tf.data.Dataset
+        Of (images, labels), the images float32 in 0..1.
+    """
+    import tensorflow as tf
+
+    if condition.transform and condition.probability == 1:
+        images = TRANSFORMS[condition.transform](images)  # the same in every epoch: once is enough
+    batches = tf.data.Dataset.from_tensor_slices((images, labels))
+    batches = batches.shuffle(len(images), seed).batch(BATCH)
+    if condition.probability < 1:
+        transform = TRANSFORMS[condition.transform]
+        batches = batches.map(as_dataset_map(transform, condition.probability, seed))
+    batches = batches.map(lambda x, y: (tf.cast(x, tf.float32) / 255, y))
+    for layer in _augmentation(condition.augmentation, seed):
+        # one at a time: a layer's seed does not hold under parallel calls
+        batches = batches.map(lambda x, y, layer=layer: (layer(x, training=True), y))
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def train(model, split, condition, epochs, seed, progress=None):
+    """Fit a model, and score it on the validation images after every epoch.
+
+    Parameters
+    ----------
+    model : keras.Model
+        As :func:`the_posts_cnn` or :func:`small_cnn` give it.
+    split : Split
+    condition : Condition
+    epochs, seed : int
+    progress : callable or None
+        Called after every epoch with the number of epochs done.
+
+    Returns
+    -------
+    dict of list of float
+        One number an epoch: ``loss`` and ``accuracy`` on the training batches;
+        ``validation`` accuracy on the images as they are; and, where every training image was
+        transformed, ``validation_transformed`` on the same images transformed.
+    """
+    ways = scored_ways(split.x_validation, condition)
+    history = {"loss": [], "accuracy": [], **{_validation_key(way): [] for way in ways}}
+    batches = make_batches(split.x_train, split.y_train, condition, seed)
+    for epoch in range(epochs):
+        metrics = model.fit(batches, epochs=1, shuffle=False, verbose=0).history
+        history["loss"].append(metrics["loss"][0])
+        history["accuracy"].append(metrics["accuracy"][0])
+        for way, images in ways.items():
+            history[_validation_key(way)].append(accuracy(model, images, split.y_validation))
+        if progress:
+            progress(epoch + 1)
+    return history
+
+
+def scored_ways(images, condition):
+    """The images as they are, and transformed too if all training images were: {way: images}."""
+    ways = {"raw": images}
+    if condition.transform and condition.probability == 1:
+        ways["transformed"] = TRANSFORMS[condition.transform](images)
+    return ways
+
+
+def accuracy(model, images, labels):
+    """Share of the images, uint8, whose most probable class is their label's."""
+    parts = [images[i : i + 500].astype(np.float32) / 255 for i in range(0, len(images), 500)]
+    predicted = [np.argmax(model(part, training=False), axis=1) for part in parts]
+    return float(np.mean(np.concatenate(predicted) == labels))
+
+
+def make_model(study, classes, condition, steps, seed):
+    """The study's model; the seed decides its first weights, the same under each condition."""
+    _keras().utils.set_random_seed(seed)
+    if study == "B":
+        return small_cnn(classes, steps=steps)
+    rate = {} if condition.learning_rate is None else {"learning_rate": condition.learning_rate}
+    return the_posts_cnn(classes, **rate)
+
+
+def _validation_key(way):
+    return "validation" if way == "raw" else f"validation_{way}"
+
+
+def _augmentation(name, seed):
+    """The Keras layers of an augmentation."""
+    layers = _keras().layers
+    flips = [layers.RandomFlip("horizontal", seed=seed)]
+    moves = [
+        layers.RandomTranslation(0.1, 0.1, fill_mode="nearest", seed=seed + 1),
+        layers.RandomRotation(15 / 360, fill_mode="nearest", seed=seed + 2),
+    ]
+    return {None: [], "flips": flips, "geometric": flips + moves}[name]
+
+
+def _compiled(model, optimizer):
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def _keras():
+    with quiet_startup():
+        import keras
+        import tensorflow as tf
+    # it warns of many models, each traced anew, as of one model that is traced too often
+    tf.get_logger().setLevel("ERROR")
+    return keras

@@ -1,0 +1,183 @@
+"""Splits, conditions, models: what goes into a run, and that a seed decides all of it."""
+
+import functools
+
+import numpy as np
+import pytest
+
+from augment_utils import contrast, load_photo_patches, training
+from augment_utils.training import CONDITIONS, TRANSFORMS
+
+
+@functools.cache
+def patches():
+    return load_photo_patches(train_per_class=40, test_per_class=10)
+
+
+def trained(name, study="B", images=200, epochs=1, seed=3):
+    """History and weights of a small run."""
+    data, condition = patches(), CONDITIONS[name]
+    split = training.draw_split(data, images, seed)
+    model = training.make_model(study, len(data.class_names), condition, 3 * epochs, seed)
+    return training.train(model, split, condition, epochs, seed), model
+
+
+def test_the_posts_cnn_has_the_posts_layers():
+    model = training.the_posts_cnn()
+    assert model.count_params() == 25_546
+    assert [layer.__class__.__name__ for layer in model.layers] == [
+        *("Conv2D", "Conv2D", "MaxPooling2D", "Dropout"),
+        *("Flatten", "Dense", "Dropout", "Dense"),
+    ]
+    assert type(model.optimizer).__name__ == "Adadelta"
+    assert float(model.optimizer.learning_rate) == 1.0
+
+
+def test_the_small_cnn_is_small():
+    model = training.small_cnn(steps=10)
+    assert model.count_params() == 71_242
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.002)
+    assert model.output_shape == (None, 10)
+
+
+def test_a_split_is_balanced_and_apart():
+    split = training.draw_split(patches(), 200, seed=1)
+    assert np.bincount(split.y_train).tolist() == [18] * 10
+    assert np.bincount(split.y_validation).tolist() == [2] * 10
+    rows = [image.tobytes() for image in np.concatenate([split.x_train, split.x_validation])]
+    known = {
+        image.tobytes(): label
+        for image, label in zip(patches().x_train, patches().y_train, strict=True)
+    }
+    labels = np.concatenate([split.y_train, split.y_validation])
+    assert len(set(rows)) == 200 and [known[row] for row in rows] == labels.tolist()
+
+
+def test_a_split_is_the_seeds():
+    first, again, other = (training.draw_split(patches(), 200, seed) for seed in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first.x_train, other.x_train)
+
+
+def test_with_all_images_the_seed_still_draws_the_validation_part():
+    first, other = (training.draw_split(patches(), 400, seed) for seed in (1, 2))
+    assert not np.array_equal(first.x_validation, other.x_validation)
+
+
+@pytest.mark.parametrize("images", [0, 50, 150, 205, -100])
+def test_a_split_that_does_not_divide_is_refused(images):
+    with pytest.raises(ValueError, match=rf"got images={images}, expected a multiple of 100"):
+        training.draw_split(patches(), images, seed=0)
+
+
+def test_a_split_of_more_than_there_is_is_refused():
+    with pytest.raises(ValueError, match="there are only 40"):
+        training.draw_split(patches(), 500, seed=0)
+
+
+def batches_of(name, seed=0, epochs=1):
+    data = patches()
+    batches = training.make_batches(data.x_train, data.y_train, CONDITIONS[name], seed)
+    drawn = [(x.numpy(), y.numpy()) for _ in range(epochs) for x, y in batches]
+    return [np.concatenate(parts) for parts in zip(*drawn, strict=True)]
+
+
+def as_set(images):
+    return {np.rint(255 * image).astype(np.uint8).tobytes() for image in images}
+
+
+def test_no_step_gives_the_images_shuffled():
+    images, labels = batches_of("none")
+    assert images.dtype == np.float32 and images.max() <= 1
+    assert as_set(images) == {image.tobytes() for image in patches().x_train}
+    assert labels.tolist() != patches().y_train.tolist()
+    assert sorted(labels) == sorted(patches().y_train)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_transform_is_applied_to_every_image(name):
+    transformed = TRANSFORMS[name](patches().x_train)
+    assert as_set(batches_of(name)[0]) == {image.tobytes() for image in transformed}
+
+
+def test_with_a_probability_about_half_are_transformed_and_not_the_same_in_each_epoch():
+    raw = {image.tobytes() for image in patches().x_train}
+    done = {image.tobytes() for image in contrast.clahe(patches().x_train)}
+    images, _ = batches_of("CLAHE, p = 0.5", epochs=2)
+    first, second = as_set(images[:400]), as_set(images[400:])
+    assert first | second <= raw | done
+    assert 150 < len(first & done - raw) < 250
+    assert first != second
+
+
+def test_flips_only_flip():
+    raw = {image.tobytes() for image in patches().x_train}
+    flipped = {image[:, ::-1].tobytes() for image in patches().x_train}
+    drawn = as_set(batches_of("flips")[0])
+    assert drawn <= raw | flipped and 150 < len(drawn & flipped - raw) < 250
+
+
+def test_geometric_moves_every_image():
+    raw = {image.tobytes() for image in patches().x_train}
+    assert not as_set(batches_of("geometric")[0]) & raw
+
+
+@pytest.mark.parametrize("name", ["none", "geometric", "CLAHE", "HE value, p = 0.5"])
+def test_a_seed_decides_everything(name):
+    history, model = trained(name, epochs=2)
+    again, same = trained(name, epochs=2)
+    other, _ = trained(name, epochs=2, seed=4)
+    assert history == again != other
+    for a, b in zip(model.get_weights(), same.get_weights(), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_first_weights_are_the_same_under_each_condition():
+    models = [
+        training.make_model(study, 10, CONDITIONS[name], 5, seed=2)
+        for study in "AB"
+        for name in ("none", "CLAHE")
+    ]
+    for one, other in (models[:2], models[2:]):
+        for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+            assert np.array_equal(a, b)
+
+
+def test_todays_adadelta_has_its_own_rate():
+    model = training.make_model("A", 2, CONDITIONS[training.TODAYS_ADADELTA], 5, seed=0)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.001)
+
+
+def test_scored_both_ways_where_all_training_images_were_transformed():
+    history, model = trained("AHE")
+    assert set(history) == {"loss", "accuracy", "validation", "validation_transformed"}
+    assert set(trained("AHE, p = 0.5")[0]) == {"loss", "accuracy", "validation"}
+    images, labels = patches().x_test, patches().y_test
+    ways = training.scored_ways(images, CONDITIONS["AHE"])
+    assert np.array_equal(ways["raw"], images)
+    assert np.array_equal(ways["transformed"], TRANSFORMS["AHE"](images))
+    probabilities = model.predict(images.astype(np.float32) / 255, verbose=0)
+    expected = np.mean(probabilities.argmax(axis=1) == labels)
+    assert training.accuracy(model, images, labels) == pytest.approx(expected)
+
+
+def test_it_learns():
+    history, _ = trained("none", images=400, epochs=12)
+    assert history["accuracy"][-1] > history["accuracy"][0] + 0.2
+
+
+@pytest.mark.parametrize("tier", training.TIERS)
+@pytest.mark.parametrize("study", ["A", "B"])
+def test_a_plan_fits_the_data(tier, study):
+    classes = patches().class_names[: 2 if study == "A" else 10]
+    data = patches().subset(classes=classes)
+    plan = training.plan_for(tier, study, data)
+    assert plan.images <= len(data.x_train) and plan.test <= len(data.x_test)
+    training.draw_split(data, plan.images, seed=0)
+    data.subset(test=plan.test)
+
+
+def test_an_unknown_tier_or_study_is_refused():
+    for tier, study in (("large", "A"), ("class", "Z")):
+        with pytest.raises(ValueError, match="expected one of smoke, class, paper and one of A, B"):
+            training.plan_for(tier, study, patches())
