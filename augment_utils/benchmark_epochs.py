@@ -1,4 +1,4 @@
-"""Seconds an epoch of the post's CNN, with each way to put CLAHE before it."""
+"""Seconds an epoch of a CNN, with each way to put CLAHE before it."""
 
 import functools
 import itertools
@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from augment_utils import contrast, keras_bridge
 
-BATCH = 64  # as in the post
+BATCH = 64
 
 
 def measure_epochs(dataset, plan, seed):
@@ -39,7 +39,7 @@ def measure_epochs(dataset, plan, seed):
     pair = ("cat", "dog") if {"cat", "dog"} <= {*dataset.class_names} else dataset.class_names[:2]
     part, count = dataset.subset(classes=pair), plan["epoch_images"]
     images, labels = part.x_train[:count], part.y_train[:count]
-    model, inputs = the_posts_cnn(), input_pipelines(seed)
+    model, inputs = cifar10_example_cnn(), input_pipelines(seed)
     data = {each.name: each.make(images, labels) for each in inputs}
     warm_up = 2 * BATCH + len(images) % BATCH  # with a last batch as short as an epoch's
     for each in inputs:
@@ -68,8 +68,8 @@ def measure_epochs(dataset, plan, seed):
     ]
 
 
-def the_posts_cnn():
-    """The usual Keras example for CIFAR-10 of 2017, with the post's two classes."""
+def cifar10_example_cnn():
+    """The CNN of Keras' CIFAR-10 example of 2017, with two classes."""
     import tensorflow as tf
 
     layers = tf.keras.layers

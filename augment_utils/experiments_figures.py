@@ -1,0 +1,196 @@
+"""The figures of the experiments, each from the records, with the words for who cannot see it."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from augment_utils import training
+from augment_utils.corruptions import CORRUPTIONS
+from augment_utils.experiments_compare import (
+    SAME,
+    VERDICTS,
+    arms,
+    compare,
+    corrupted,
+    prediction,
+    prediction_sentence,
+    sizes_with_results,
+)
+from augment_utils.plotting import BLUE, GREEN, INK, ORANGE, RED
+
+COLOURS = dict(zip(VERDICTS, (BLUE, RED, "#6B7780"), strict=True))
+
+
+class ReportFigure(NamedTuple):
+    name: str
+    draw: Callable
+    alt: Callable
+
+
+def draw_study_a(records):
+    sizes = sizes_with_results(records, "A")
+    return _forest("A", {f"{images:,} images": compare(records, "A", images) for images in sizes})
+
+
+def draw_study_b(records):
+    sizes = sizes_with_results(records, "B")
+    return _forest("B", {f"{images:,} images": compare(records, "B", images) for images in sizes})
+
+
+def draw_corrupted(records):
+    """Study B under each corruption, with the most images for which there are results."""
+    panels = {
+        f"{name}, {images:,} images": compare(records, "B", images, corrupted(name))
+        for images in sizes_with_results(records, "B")[:1]
+        for name in CORRUPTIONS
+    }
+    return _forest("B", panels)
+
+
+def _forest(study, panels):
+    """Differences with their intervals: a row for each arm, a panel for each comparison."""
+    labels = [
+        arm.label for arm in arms(study) if arm.label not in ("none", training.TODAYS_ADADELTA)
+    ]
+    width = 9 if len(panels) > 2 else 7
+    fig = Figure(figsize=(width, 0.27 * len(labels) + 1.4), layout="constrained")
+    axes = fig.subplots(1, max(len(panels), 1), sharey=True, squeeze=False)[0]
+    for axis, (title, rows) in zip(axes, panels.items(), strict=False):
+        axis.axvline(0, color=INK, linewidth=0.8)
+        for row in rows:
+            if row.label in labels:
+                marker = {"better": ">", "worse": "<", "not distinguishable": "o"}[row.verdict]
+                axis.errorbar(
+                    row.difference, labels.index(row.label),
+                    xerr=[[row.difference - row.low], [row.high - row.difference]],
+                    fmt=marker, color=COLOURS[row.verdict], markersize=5, capsize=2,
+                )  # fmt: skip
+        axis.set_title(title, fontsize=9)
+        axis.grid(axis="x", alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    for place in range(len(labels)):
+        if place % 2 == 0:
+            for axis in axes:
+                axis.axhspan(place - 0.5, place + 0.5, color="#F2F4F5", zorder=0)
+    axes[0].set_yticks(range(len(labels)), labels, fontsize=9)
+    axes[0].set_ylim(len(labels) - 0.5, -0.5)
+    fig.supxlabel("difference to none in percentage points, with its 95 % interval", fontsize=10)
+    return fig
+
+
+def draw_severity(records):
+    """Accuracy against severity, both sides, with bands."""
+    size = (sizes_with_results(records, "B") or [max(training.TIERS["paper"]["B"]["sizes"])])[0]
+    fig = Figure(figsize=(9, 3.2), layout="constrained")
+    axes = fig.subplots(1, len(CORRUPTIONS), sharey=True)
+    shown = {
+        "none": ("none", INK, "-"),
+        "stretching, both sides": ("stretching", BLUE, "--"),
+        "HE channel, both sides": ("HE channel", ORANGE, "-."),
+        "CLAHE, both sides": ("CLAHE", GREEN, ":"),
+        "HE channel, random, p = 0.5": ("HE channel, random", RED, (0, (5, 1))),
+    }
+    for axis, name in zip(axes, CORRUPTIONS, strict=True):
+        curves = {label: [] for label in shown}
+        for scores in [(SAME,), *((score,) for score in corrupted(name))]:
+            rows = {row.label: row for row in compare(records, "B", size, scores)}
+            for label, curve in curves.items():
+                curve.append(rows.get(label))
+        for label, curve in curves.items():
+            if all(curve):
+                text, colour, style = shown[label]
+                means = np.array([row.mean for row in curve])
+                halves = np.array([row.half_width for row in curve])
+                axis.plot(range(6), means, color=colour, linestyle=style, label=text)
+                axis.fill_between(range(6), means - halves, means + halves, color=colour, alpha=0.2)
+        axis.set_title(name, fontsize=10)
+        axis.set_xticks(range(6))
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("accuracy in %")
+    fig.supxlabel("severity (0: clean)", fontsize=10)
+    fig.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5, fontsize=9
+    )
+    return fig
+
+
+def draw_study_c(records):
+    """Loss of accuracy against distance, a point for each transform, corruption and severity."""
+    fig = Figure(figsize=(7, 4), layout="constrained")
+    axis = fig.subplots()
+    sizes = sizes_with_results(records, "B")
+    found = prediction(records, sizes[0]) if sizes else None
+    if found:
+        looks = zip(CORRUPTIONS, (BLUE, ORANGE, GREEN, RED), "osD^", strict=True)
+        for i, (name, colour, marker) in enumerate(looks):
+            part = slice(5 * i, 5 * i + 5)
+            axis.scatter(
+                found["distance"][:, part], found["loss"][:, part].mean(axis=-1),
+                color=colour, marker=marker, s=22, label=name, alpha=0.8,
+            )  # fmt: skip
+        axis.legend(fontsize=9)
+    axis.set_xlabel("distance of the corrupted image from the clean one, both transformed")
+    axis.set_ylabel("loss of accuracy in points")
+    axis.grid(alpha=0.3)
+    return fig
+
+
+def _alt_of_differences(study):
+    def alt(records):
+        parts = [
+            f"with {images:,} images, {_counts(compare(records, study, images))}"
+            for images in sizes_with_results(records, study)
+        ]
+        return _alt(f"Study {study}, clean test images", parts)
+
+    return alt
+
+
+def _alt_of_corrupted(records):
+    parts = [
+        f"under {name}, {_counts(compare(records, 'B', images, corrupted(name)))}"
+        for images in sizes_with_results(records, "B")[:1]
+        for name in CORRUPTIONS
+    ]
+    return _alt("Study B, corrupted test images", parts)
+
+
+def _alt(about, parts):
+    return (
+        f"{about}: difference to no contrast step with its 95 % interval, a row for each use. "
+        f"{'; '.join(parts) or 'No results yet'}."
+    )
+
+
+def _counts(rows):
+    rows = [row for row in rows if row.label != "none"]
+    named = [
+        f"{verdict}: {', '.join(row.label for row in rows if row.verdict == verdict) or 'no row'}"
+        for verdict in ("better", "worse")
+    ]
+    return " and ".join(named)
+
+
+def _alt_of_severity(records):
+    return (
+        "Accuracy against severity for contrast, brightness, fog and gamma, a line with a band for "
+        "each of none, stretching, per-channel HE and CLAHE on both sides, and random HE."
+    )
+
+
+def _alt_of_prediction(records):
+    found = prediction_sentence(records).replace("**", "")
+    return (
+        "Loss of accuracy against distance, a point for each transform, corruption and severity: "
+        f"the larger the distance, the larger the loss. {found}"
+    )
+
+
+STUDY_A = ReportFigure("study_a", draw_study_a, _alt_of_differences("A"))
+STUDY_B = ReportFigure("study_b", draw_study_b, _alt_of_differences("B"))
+CORRUPTED = ReportFigure("study_b_corrupted", draw_corrupted, _alt_of_corrupted)
+SEVERITY = ReportFigure("study_b_severity", draw_severity, _alt_of_severity)
+STUDY_C = ReportFigure("study_c", draw_study_c, _alt_of_prediction)
+FIGURES = (STUDY_A, STUDY_B, CORRUPTED, SEVERITY, STUDY_C)
