@@ -134,19 +134,30 @@ DIFFERENCE_NOTE = (
 
 
 def headlines(records):
-    """A paragraph for each study and size: how many arms are better or worse, and the extremes."""
+    """A paragraph for each comparison: how many uses of contrast are better or worse, the extremes.
+
+    Clean test images for every size; corrupted ones for the largest that has results.
+    """
+    comparisons = [
+        (f"Study {study}, {images:,} images", compare(records, study, images))
+        for study in "AB"
+        for images in sizes_with_results(records, study)
+    ]
+    comparisons += [
+        (f"Study B under {name}, {images:,} images", compare(records, "B", images, corrupted(name)))
+        for images in sizes_with_results(records, "B")[:1]
+        for name in CORRUPTIONS
+    ]
     paragraphs = []
-    for study in "AB":
-        for images in sizes_with_results(records, study):
-            rows = [r for r in compare(records, study, images) if _is_contrast(r.label)]
-            if not rows:
-                continue
+    for title, rows in comparisons:
+        rows = [row for row in rows if row.label.split(",")[0] in training.TRANSFORMS]
+        if rows:
             counts = Counter(row.verdict for row in rows)
-            best, worst = (pick(rows, key=lambda r: r.difference) for pick in (max, min))
+            counted = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS)
+            highest, lowest = (pick(rows, key=lambda r: r.difference) for pick in (max, min))
             paragraphs.append(
-                f"**Study {study}, {images:,} images**: of {len(rows)} uses of contrast, "
-                + ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS)
-                + f". Highest: {sentence(best)}. Lowest: {sentence(worst)}."
+                f"**{title}**: of {len(rows)} uses of contrast, {counted}. "
+                f"Highest: {sentence(highest)}. Lowest: {sentence(lowest)}."
             )
     return paragraphs
 
@@ -204,10 +215,6 @@ def distance_table(records):
 def _sentences(records, study, images, scores=(CLEAN,)):
     rows = [row for row in compare(records, study, images, scores) if row.label != "none"]
     return "\n".join(f"- {sentence(row)}" for row in rows)
-
-
-def _is_contrast(label):
-    return label.split(",")[0] in training.TRANSFORMS
 
 
 def _cells(row):
