@@ -40,7 +40,10 @@ def test_there_is_no_row_too_many():
 
 def test_every_link_leads_somewhere():
     links = re.findall(r"\]\(([^)]+)\)", README) + re.findall(r'src="([^"]+)"', README)
-    local = [link for link in links if not link.startswith("https://")]
+    headings = re.findall(r"^#+ (.*)", README, re.MULTILINE)
+    anchors = {"#" + re.sub(r"[^a-z0-9 -]", "", h.lower()).replace(" ", "-") for h in headings}
+    assert {link for link in links if link.startswith("#")} <= anchors
+    local = [link for link in links if not link.startswith(("https://", "#"))]
     assert [link for link in local if not (ROOT / link).exists()] == []
     assert len(local) > 2 * len(PATHS)
 
