@@ -41,15 +41,16 @@ def draw_study_b(records):
 
 def draw_corrupted(records):
     """Study B under each corruption, with the most images for which there are results."""
+    images = sizes_with_results(records, "B")[:1]
     panels = {
-        f"{name}, {images:,} images": compare(records, "B", images, corrupted(name))
-        for images in sizes_with_results(records, "B")[:1]
+        name: compare(records, "B", size, corrupted(name))
+        for size in images
         for name in CORRUPTIONS
     }
-    return _forest("B", panels)
+    return _forest("B", panels, f" ({images[0]:,} training images)" if images else "")
 
 
-def _forest(study, panels):
+def _forest(study, panels, remark=""):
     """Differences with their intervals: a row for each arm, a panel for each comparison."""
     labels = [
         arm.label for arm in arms(study) if arm.label not in ("none", training.TODAYS_ADADELTA)
@@ -76,7 +77,8 @@ def _forest(study, panels):
                 axis.axhspan(place - 0.5, place + 0.5, color="#F2F4F5", zorder=0)
     axes[0].set_yticks(range(len(labels)), labels, fontsize=9)
     axes[0].set_ylim(len(labels) - 0.5, -0.5)
-    fig.supxlabel("difference to none in percentage points, with its 95 % interval", fontsize=10)
+    about = f"difference to none in percentage points, with its 95 % interval{remark}"
+    fig.supxlabel(about, fontsize=10)
     return fig
 
 
