@@ -11,12 +11,10 @@ import itertools
 import json
 import math
 import os
-import platform
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import skimage
@@ -27,6 +25,7 @@ from augment_utils.benchmark_peers import NAME, OURS, PEERS
 from augment_utils.cli import replace_file
 from augment_utils.contrast import thread_count
 from augment_utils.datasets import load_cifar10
+from augment_utils.pages import machine
 
 SEED = 0
 SHORTEST = 0.005  # seconds: a run is repeated until the clock can measure it
@@ -45,7 +44,7 @@ FULL = {
     "seconds": 0.8,  # for the rounds of a cell
     "goal_seconds": 4.0,  # of a cell that has goals: the smallest side, the largest batch
     "rounds": 3,  # at least
-    "epoch_images": 2000,  # a fifth of the cats and dogs, to end in minutes
+    "epoch_images": 10_000,  # all cats and dogs
     "epochs": 5,
     "slow_epochs": 2,
 }
@@ -80,13 +79,19 @@ def run(out, quick=False):
     OSError, ValueError
         The images in ``AUGMENT_DATA`` cannot be read, or ``out`` cannot be written.
     """
+    import psutil
+
     plan = QUICK if quick else FULL
     dataset = load_cifar10()
     results = {
         "date": datetime.now(UTC).date().isoformat(),
         "plan": plan,
         "seed": SEED,
-        "machine": machine(),
+        "machine": {
+            **machine(),
+            "cores": thread_count(),
+            "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        },
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "data": {
             "name": dataset.name,
@@ -98,22 +103,6 @@ def run(out, quick=False):
         "epochs": measure_epochs(dataset, plan, SEED),
     }
     replace_file(out, (json.dumps(results, indent=1, ensure_ascii=False) + "\n").encode())
-
-
-def machine():
-    """What kind of machine this is, but not which."""
-    import psutil
-
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text("utf-8").splitlines() if cpuinfo.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "processor": names[0] if names else platform.processor() or platform.machine(),
-        "cores": thread_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30),
-        "system": platform.system(),
-        "python": platform.python_version(),
-    }
 
 
 def measure_transforms(small, plan):

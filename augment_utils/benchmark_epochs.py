@@ -1,4 +1,4 @@
-"""Seconds an epoch of a CNN, with each way to put CLAHE before it."""
+"""Seconds an epoch of the post's CNN, with each way to put CLAHE before it."""
 
 import functools
 import itertools
@@ -10,9 +10,8 @@ from typing import NamedTuple
 import skimage
 from tqdm import tqdm
 
-from augment_utils import contrast, keras_bridge
-
-BATCH = 64
+from augment_utils import contrast, keras_bridge, training
+from augment_utils.training import BATCH
 
 
 def measure_epochs(dataset, plan, seed):
@@ -36,10 +35,9 @@ def measure_epochs(dataset, plan, seed):
         import tensorflow as tf
 
     tf.keras.utils.set_random_seed(seed)
-    pair = ("cat", "dog") if {"cat", "dog"} <= {*dataset.class_names} else dataset.class_names[:2]
-    part, count = dataset.subset(classes=pair), plan["epoch_images"]
+    part, count = training.cats_and_dogs(dataset), plan["epoch_images"]
     images, labels = part.x_train[:count], part.y_train[:count]
-    model, inputs = cifar10_example_cnn(), input_pipelines(seed)
+    model, inputs = training.the_posts_cnn(), input_pipelines(seed)
     data = {each.name: each.make(images, labels) for each in inputs}
     warm_up = 2 * BATCH + len(images) % BATCH  # with a last batch as short as an epoch's
     for each in inputs:
@@ -54,7 +52,7 @@ def measure_epochs(dataset, plan, seed):
     return [
         {
             "input": each.name,
-            "classes": list(pair),
+            "classes": list(part.class_names),
             "images": len(images),
             "batch": BATCH,
             "epochs": len(seconds[each.name]),
@@ -66,32 +64,6 @@ def measure_epochs(dataset, plan, seed):
         }
         for each in inputs
     ]
-
-
-def cifar10_example_cnn():
-    """The CNN of Keras' CIFAR-10 example of 2017, with two classes."""
-    import tensorflow as tf
-
-    layers = tf.keras.layers
-    blocks = [
-        layer
-        for filters in (32, 64)
-        for layer in (
-            layers.Conv2D(filters, 3, padding="same", activation="relu"),
-            layers.Conv2D(filters, 3, activation="relu"),
-            layers.MaxPooling2D(),
-            layers.Dropout(0.25),
-        )
-    ]
-    head = [
-        layers.Flatten(),
-        layers.Dense(512, activation="relu"),
-        layers.Dropout(0.5),
-        layers.Dense(2, activation="softmax"),
-    ]
-    model = tf.keras.Sequential([layers.Input((32, 32, 3)), *blocks, *head])
-    model.compile("adadelta", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    return model
 
 
 class Input(NamedTuple):

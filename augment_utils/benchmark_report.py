@@ -99,7 +99,7 @@ def markdown(results, chart_name):
         "By size, ours on one thread, in millions of pixels a second, in the largest batches (in "
         "brackets, of how many images):",
         size_table(results),
-        f"An epoch of the CNN of Keras' old CIFAR-10 example on {epochs[0]['images']:,} images, "
+        f"An epoch of the post's CNN on {epochs[0]['images']:,} images, "
         f"{' or '.join(epochs[0]['classes'])}, in batches of {epochs[0]['batch']}, on all cores; "
         f"median of epochs in turn (in brackets, how many). Input alone is the same without the "
         "model:",

@@ -170,21 +170,22 @@ def experiments_run(tier, studies, folder, scheduler, workers):
     settle_data_source()
     folder = folder or (experiments.RUNS if tier == "paper" else ROOT / "build" / "runs")
     runs = experiments.grid(tier, studies or experiments.STUDIES)
-    bar = tqdm(total=len(runs), unit="run", desc=f"tier {tier}")
+    bars = []
 
     def show(done, running, failed, total):
-        if bar.initial == 0 and bar.n == 0:
-            bar.initial = bar.n = done  # what an earlier call did tells nothing of the speed
-        bar.n = done
-        bar.set_postfix(running=running, failed=failed)
+        if not bars:  # only now is known what an earlier call did, which says nothing of the speed
+            bars.append(tqdm(total=total, initial=done, unit="run", desc=f"tier {tier}"))
+        bars[0].update(done - bars[0].n)
+        bars[0].set_postfix(running=running, failed=failed)
 
+    source = os.environ.get("AUGMENT_DATA")
     try:
-        with bar:
-            failures = experiments.run_all(
-                runs, folder, os.environ.get("AUGMENT_DATA"), scheduler, workers, show
-            )
+        failures = experiments.run_all(runs, folder, source, scheduler, workers, show)
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
+    finally:
+        for bar in bars:
+            bar.close()
     for run, error in failures:
         click.secho(f"FAILED {run}: {error}", fg="red", err=True)
     if failures:

@@ -26,7 +26,7 @@ from augment_utils import kernels
 COLORS = {"joint": kernels.JOINT, "channel": kernels.CHANNEL, "value": kernels.VALUE}
 
 # Fewer numbers than this in a batch are not worth a second thread.
-WORTH_A_THREAD = 2**17
+WORTH_A_THREAD = 2**19
 
 
 def contrast_stretching(images, low=2.0, high=98.0, color="joint"):
@@ -71,7 +71,7 @@ def contrast_stretching(images, low=2.0, high=98.0, color="joint"):
             "0 <= low < high <= 100, such as low=2, high=98"
         )
     pair = kernels.stretch_bytes, kernels.stretch_floats
-    return _run(pair, images, _unit(color), float(low), float(high))
+    return _run(pair, images, as_batch(images), _unit(color), float(low), float(high))
 
 
 def histogram_equalization(images, color="value"):
@@ -111,7 +111,8 @@ def histogram_equalization(images, color="value"):
     section 3.3. Agrees with :func:`skimage.exposure.equalize_hist` to one grey
     level of 255.
     """
-    return _run((kernels.equalize_bytes, kernels.equalize_floats), images, _unit(color))
+    pair = kernels.equalize_bytes, kernels.equalize_floats
+    return _run(pair, images, as_batch(images), _unit(color))
 
 
 def adaptive_histogram_equalization(images, kernel_size=None):
@@ -187,40 +188,44 @@ def clahe(images, kernel_size=None, clip_limit=0.03):
             f"got clip_limit={clip_limit!r}, expected a fraction of the tile's "
             "pixels, 0..1 (OpenCV's clipLimit divided by its 256 bins, say)"
         )
-    tile = _check_kernel_size(kernel_size)
+    tile, batch = _check_kernel_size(kernel_size), as_batch(images)
     if tile is None:
-        tile = [max(8, side // 8) for side in as_batch(images).shape[1:3]]
-    return _run((kernels.clahe_bytes, kernels.clahe_floats), images, *tile, float(clip_limit))
+        tile = [max(8, side // 8) for side in batch.shape[1:3]]
+    pair = kernels.clahe_bytes, kernels.clahe_floats
+    return _run(pair, images, batch, *tile, float(clip_limit))
 
 
 # ---- from checked arguments to kernels
+
+
+def processor_count():
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def thread_count():
     """As many threads as there are processors for us, or as AUGMENT_THREADS says."""
     wanted = os.environ.get("AUGMENT_THREADS")
     if wanted is None:
-        has_affinity = hasattr(os, "sched_getaffinity")
-        return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count()
+        return processor_count()
     if not wanted.isdigit() or int(wanted) < 1:
         raise ValueError(f"AUGMENT_THREADS={wanted}, expected a number of threads, at least 1")
     return int(wanted)
 
 
-def _run(for_bytes_and_floats, images, *arguments):
-    """Run a kernel on parts of the batch, a thread for each."""
-    batch = as_batch(images)
+def _run(for_bytes_and_floats, images, batch, *arguments):
+    """Run a kernel on parts of the batch that the images are, a thread for each."""
     kernel = for_bytes_and_floats[int(batch.dtype != np.uint8)]
     out = np.empty(batch.shape, batch.dtype)
     parts = min(thread_count(), len(batch), batch.size // WORTH_A_THREAD + 1)
-    ends = np.linspace(0, len(batch), parts + 1).astype(int)
-
-    def run_part(start, stop):
-        kernel(batch[start:stop], out[start:stop], *arguments)
-
     if parts == 1:
-        run_part(0, len(batch))
+        kernel(batch, out, *arguments)
     else:
+        ends = np.linspace(0, len(batch), parts + 1).astype(int)
+
+        def run_part(start, stop):
+            kernel(batch[start:stop], out[start:stop], *arguments)
+
         with ThreadPoolExecutor(parts) as pool:
             list(pool.map(run_part, ends[:-1], ends[1:]))
     return out.reshape(images.shape).astype(images.dtype, copy=False)

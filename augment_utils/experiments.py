@@ -11,7 +11,6 @@ import hashlib
 import importlib.metadata
 import json
 import os
-import platform
 import re
 import time
 import traceback
@@ -22,14 +21,16 @@ import numpy as np
 
 from augment_utils import training
 from augment_utils.cli import ROOT, replace_file
+from augment_utils.contrast import processor_count
 from augment_utils.corruptions import CORRUPTIONS, SEVERITIES
 from augment_utils.datasets import load_cifar10
+from augment_utils.pages import machine
 
 PACKAGES = ("numpy", "scikit-image", "numba", "tensorflow", "keras")
 PROTOCOL = 1  # to be raised when a run does something else than before: old records don't count
 RUNS = ROOT / "results" / "runs"  # the records of the published tables
 STUDIES = ("A", "B", "C")
-PAIR = ("cat", "dog")  # study A's classes
+CLEAN, SAME = "clean", "clean, the same images"  # scores; SAME is of those that are corrupted too
 MOST_DEATHS = 10  # of workers that held a run, before the run itself is taken to be the cause
 
 
@@ -65,7 +66,7 @@ def grid(tier, studies=STUDIES):
     runs = [
         Run(tier, study, condition, images, seed)
         for study in studies
-        for images in _sizes(tier, study)
+        for images in _plan(tier, study)["sizes"]
         for seed in range(_plan(tier, study)["seeds"])
         for condition in conditions_of(study)
     ]
@@ -113,28 +114,25 @@ def perform(run, source, fingerprint):
         **identity(run, dataset),
         **measured,
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "machine": _machine(),
+        "machine": machine() | {"threads": int(os.environ.get(THREADS[0], processor_count()))},
         "seconds": round(time.perf_counter() - start, 1),
     }
 
 
 def identity(run, dataset):
-    """All that defines a run: its place in the grid, its sizes, its images."""
-    plan = _plan(run.tier, run.study)
-    sizes = {key: plan[key] for key in ("test", "corrupted") if key in plan}
-    if run.study != "C":
-        sizes |= {"epochs": plan["sizes"][run.images], "batch": training.BATCH}
+    """What a record says of its run: its place in the grid, its sizes, its images."""
     return {
         "protocol": PROTOCOL,
         "run": run._asdict(),
-        "sizes": sizes,
+        "sizes": sizes_of(run),
         "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
     }
 
 
 def record_path(folder, run, dataset):
     """The file of a run's record: readable, and different for whatever defines it differently."""
-    digest = hashlib.sha256(json.dumps(identity(run, dataset), sort_keys=True).encode())
+    defining = [PROTOCOL, run._asdict(), sizes_of(run), dataset.fingerprint]
+    digest = hashlib.sha256(json.dumps(defining, sort_keys=True).encode())
     condition = re.sub(r"[^a-z0-9]+", "-", run.condition.lower()).strip("-")
     name = f"{run.study}_{condition}_{run.images}_seed{run.seed}_{digest.hexdigest()[:8]}.json"
     return Path(folder) / name
@@ -177,7 +175,7 @@ def run_all(runs, folder, source=None, scheduler=None, workers=None, progress=No
         return failed
     from distributed import as_completed
 
-    with _client(scheduler, min(workers or _processors(), len(missing))) as client:
+    with _client(scheduler, min(workers or processor_count(), len(missing))) as client:
         runs_of = {
             client.submit(perform, run, source, dataset.fingerprint, pure=False): run
             for run in missing
@@ -202,7 +200,10 @@ def run_all(runs, folder, source=None, scheduler=None, workers=None, progress=No
 
 
 def read_records(folder=RUNS):
-    """All records in a folder, in the order of the grid; those of failed runs are not among them.
+    """All records in a folder, sorted by their files' names.
+
+    Left out are the errors of failed runs, and records of another protocol or other sizes than
+    today's, which are not of the same runs.
 
     Raises
     ------
@@ -215,13 +216,13 @@ def read_records(folder=RUNS):
             continue
         try:
             record = json.loads(path.read_text("utf-8"))
-            Run(**record["run"])
+            run = Run(**record["run"])
+            if (record["protocol"], record["sizes"]) == (PROTOCOL, sizes_of(run)):
+                records.append(record)
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{path.name} is no record of a run ({error!r}); remove it and run again"
             ) from error
-        if record["protocol"] == PROTOCOL:
-            records.append(record)
     return records
 
 
@@ -231,16 +232,13 @@ def read_records(folder=RUNS):
 def _train_and_score(run, dataset):
     plan, condition = _plan(run.tier, run.study), training.CONDITIONS[run.condition]
     if run.study == "A":
-        names = dataset.class_names
-        dataset = dataset.subset(classes=PAIR if set(PAIR) <= set(names) else names[:2])
+        dataset = training.cats_and_dogs(dataset)
     split = training.draw_split(dataset, run.images, run.seed)
     epochs = plan["sizes"][run.images]
-    steps = epochs * -(-len(split.x_train) // training.BATCH)
-    classes = len(dataset.class_names)
-    model = training.make_model(run.study, classes, condition, steps, run.seed)
+    model = training.make_model(run.study, split, condition, epochs, run.seed)
     history = training.train(model, split, condition, epochs, run.seed)
     test = dataset.subset(test=plan["test"])
-    scores = {"clean": _accuracies(model, test.x_test, test.y_test, condition)}
+    scores = {CLEAN: _accuracies(model, test.x_test, test.y_test, condition)}
     if plan["corrupted"]:
         labels, corrupted = _corrupted(dataset, plan["corrupted"])
         for name, images in corrupted.items():
@@ -296,7 +294,7 @@ def _corrupted(dataset, count):
         for name in CORRUPTIONS
         for severity in SEVERITIES
     }
-    return part.y_test, {"clean, the same images": part.x_test, **images}
+    return part.y_test, {SAME: part.x_test, **images}
 
 
 def _corrupt(name, images, severity, seed):
@@ -313,8 +311,13 @@ def _plan(tier, study):
     return training.TIERS[tier][study]
 
 
-def _sizes(tier, study):
-    return _plan(tier, study)["sizes"]
+def sizes_of(run):
+    """How much a run trains and scores; epochs are None for a number of images not in the tier."""
+    plan = _plan(run.tier, run.study)
+    if run.study == "C":
+        return {}
+    epochs = {"epochs": plan["sizes"].get(run.images), "batch": training.BATCH}
+    return {"test": plan["test"], "corrupted": plan["corrupted"], **epochs}
 
 
 # ---- where it is done
@@ -331,18 +334,16 @@ def _client(scheduler, workers):
             yield client
         return
     # runs that share the processors must not each take all of them
-    threads = {name: str(max(1, _processors() // workers)) for name in THREADS}
+    threads = {name: str(max(1, processor_count() // workers)) for name in THREADS}
     settings = {
-        "distributed.nanny.pre-spawn-environ": threads | {"MALLOC_TRIM_THRESHOLD_": "65536"},
+        "distributed.nanny.pre-spawn-environ": threads,
         "distributed.scheduler.allowed-failures": MOST_DEATHS,
-        "distributed.comm.timeouts.connect": "60s",
     }
     with (
         dask.config.set(settings),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
-            processes=True,
             dashboard_address="127.0.0.1:0",  # any port: two clusters at once are no error
             host="127.0.0.1",
             memory_limit=0,
@@ -362,23 +363,6 @@ THREADS = (
 
 def _running(client, left):
     return min(left, sum(client.nthreads().values()))
-
-
-def _processors():
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-def _machine():
-    """What kind of machine this is, but not which."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text("utf-8").splitlines() if cpuinfo.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "processor": names[0] if names else platform.processor() or platform.machine(),
-        "threads": int(os.environ.get("TF_NUM_INTRAOP_THREADS", _processors())),
-        "system": platform.system(),
-        "python": platform.python_version(),
-    }
 
 
 def _write(path, content):

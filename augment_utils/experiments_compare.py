@@ -9,9 +9,9 @@ from scipy import stats
 
 from augment_utils import experiments, training
 from augment_utils.corruptions import CORRUPTIONS, SEVERITIES
+from augment_utils.experiments import CLEAN, SAME
 
 CONFIDENCE = 0.95
-CLEAN, SAME = "clean", "clean, the same images"
 VERDICTS = ("better", "worse", "not distinguishable")
 WAYS = {  # what is done in training and testing: (probability, way of scoring)
     "training only": (1.0, "raw"),
@@ -60,7 +60,7 @@ class Comparison(NamedTuple):
     difference: float
     low: float  # of the confidence interval of the paired difference
     high: float
-    verdict: str  # a key of VERDICTS
+    verdict: str  # one of VERDICTS
     seeds: int
     after_holm: bool = False  # whether the verdict stands when all rows are taken together
 
@@ -80,8 +80,8 @@ def arms(study):
     return [*(arm for arm in plain if arm not in last), *contrast, *last]
 
 
-def compare(records, study, images, scores=(CLEAN,), baseline="none"):
-    """Every arm against the baseline, seed by seed.
+def compare(records, study, images, scores=(CLEAN,)):
+    """Every arm against the condition "none", seed by seed.
 
     Parameters
     ----------
@@ -92,8 +92,6 @@ def compare(records, study, images, scores=(CLEAN,), baseline="none"):
         Which size of training set.
     scores : sequence of str
         Names of scores in the records; a run counts with their mean.
-    baseline : str
-        The condition, scored on raw images, that the others are compared with.
 
     Returns
     -------
@@ -108,8 +106,8 @@ def compare(records, study, images, scores=(CLEAN,), baseline="none"):
     S. Holm: A simple sequentially rejective multiple test procedure. Scandinavian Journal of
     Statistics 6:65-70, 1979.
     """
-    accuracy = _accuracy_by_seed(records, study, images, scores)
-    base = accuracy.get((baseline, "raw"), {})
+    accuracy = accuracy_by_seed(records, study, images, scores)
+    base = accuracy.get(("none", "raw"), {})
     rows, p_values = [], []
     for label, condition, way in arms(study):
         own = accuracy.get((condition, way), {})
@@ -127,6 +125,18 @@ def compare(records, study, images, scores=(CLEAN,), baseline="none"):
     return [
         row._replace(after_holm=survives) for row, survives in zip(rows, survivors, strict=True)
     ]
+
+
+def accuracy_by_seed(records, study, images, scores=(CLEAN,)):
+    """{(condition, way of scoring): {seed: percent}}, the arguments as :func:`compare` has them."""
+    accuracy = {}
+    for record in records:
+        run = record["run"]
+        if (run["study"], run["images"]) == (study, images):
+            for way in record["scores"][scores[0]]:
+                percent = 100 * np.mean([record["scores"][name][way] for name in scores])
+                accuracy.setdefault((run["condition"], way), {})[run["seed"]] = percent
+    return accuracy
 
 
 def sentence(row):
@@ -233,17 +243,20 @@ def provenance(records):
         for r in records
     }
     versions = {", ".join(f"{k} {v}" for k, v in r["versions"].items()) for r in records}
-    seeds = {study: training.TIERS["paper"][study]["seeds"] for study in "AB"}
+    seeds = [
+        f"{len(found)} in study {study} with {images:,} images"
+        for (study, images), found in sorted(_seeds(records).items())
+    ]
     return (
         f"Images: {data['name']}, SHA-256 of its arrays {data['fingerprint'][:12]}…"
         f"{f' ({fidelity})' if fidelity else ''}. {len(records)} runs; "
-        f"{'; '.join(sorted(kinds))}; {'; '.join(sorted(versions))}. {seeds['A']} seeds in study "
-        f"A, {seeds['B']} in study B; a seed draws the training images and a tenth of them for "
-        "validation, the first weights and the order. Nothing was chosen by the test images, or by "
-        "the validation images: every run trains a fixed number of epochs. Accuracy is on the test "
-        "images after the last one, ± the 95 % t interval over seeds. Differences are to none, "
-        "paired by seed; * stands where a verdict survives Holm's correction for all rows of its "
-        "column. The intervals hold for other seeds, not for other test images, models or data."
+        f"{'; '.join(sorted(kinds))}; {'; '.join(sorted(versions))}. Seeds: {', '.join(seeds)}. A "
+        "seed draws the training images and a tenth of them for validation, the first weights and "
+        "the order. Nothing was chosen by the test or the validation images: every run trains a "
+        "fixed number of epochs. Accuracy is on the test images after the last one, ± the 95 % t "
+        "interval over seeds. Differences are to none, paired by seed; * stands where a verdict "
+        "survives Holm's correction for all rows of its column. The intervals hold for other "
+        "seeds, not for other test images, models or data."
     )
 
 
@@ -269,16 +282,12 @@ def sizes_with_results(records, study):
     return [images for images in sizes if len(compare(records, study, images)) > 1]
 
 
-def _accuracy_by_seed(records, study, images, scores):
-    """{(condition, way): {seed: percent}}."""
-    accuracy = {}
-    for record in records:
-        run = record["run"]
-        if (run["study"], run["images"]) == (study, images):
-            for way in record["scores"][scores[0]]:
-                percent = 100 * np.mean([record["scores"][name][way] for name in scores])
-                accuracy.setdefault((run["condition"], way), {})[run["seed"]] = percent
-    return accuracy
+def _seeds(records):
+    """{(study, images): the seeds of its records}."""
+    seeds = {}
+    for run in (record["run"] for record in records):
+        seeds.setdefault((run["study"], run["images"]), set()).add(run["seed"])
+    return seeds
 
 
 def _interval(values):

@@ -84,28 +84,15 @@ def _forest(study, panels, remark=""):
 
 def draw_severity(records):
     """Accuracy against severity, both sides, with bands."""
-    size = (sizes_with_results(records, "B") or [max(training.TIERS["paper"]["B"]["sizes"])])[0]
-    fig = Figure(figsize=(9, 3.2), layout="constrained")
+    fig = Figure(figsize=(9, 3.4), layout="constrained")
     axes = fig.subplots(1, len(CORRUPTIONS), sharey=True)
-    shown = {
-        "none": ("none", INK, "-"),
-        "stretching, both sides": ("stretching", BLUE, "--"),
-        "HE channel, both sides": ("HE channel", ORANGE, "-."),
-        "CLAHE, both sides": ("CLAHE", GREEN, ":"),
-        "HE channel, random, p = 0.5": ("HE channel, random", RED, (0, (5, 1))),
-    }
     for axis, name in zip(axes, CORRUPTIONS, strict=True):
-        curves = {label: [] for label in shown}
-        for scores in [(SAME,), *((score,) for score in corrupted(name))]:
-            rows = {row.label: row for row in compare(records, "B", size, scores)}
-            for label, curve in curves.items():
-                curve.append(rows.get(label))
-        for label, curve in curves.items():
-            if all(curve):
-                text, colour, style = shown[label]
+        for label, curve in _courses(records, name).items():
+            if curve and all(curve):
+                colour, style = LINES[label]
                 means = np.array([row.mean for row in curve])
                 halves = np.array([row.half_width for row in curve])
-                axis.plot(range(6), means, color=colour, linestyle=style, label=text)
+                axis.plot(range(6), means, color=colour, linestyle=style, label=label)
                 axis.fill_between(range(6), means - halves, means + halves, color=colour, alpha=0.2)
         axis.set_title(name, fontsize=10)
         axis.set_xticks(range(6))
@@ -113,9 +100,29 @@ def draw_severity(records):
     axes[0].set_ylabel("accuracy in %")
     fig.supxlabel("severity (0: clean)", fontsize=10)
     fig.legend(
-        *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5, fontsize=9
+        *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9
     )
     return fig
+
+
+LINES = {  # colour and style of the rows whose course is shown
+    "none": (INK, "-"),
+    "stretching, both sides": (BLUE, "--"),
+    "HE channel, both sides": (ORANGE, "-."),
+    "CLAHE, both sides": (GREEN, ":"),
+    "HE channel, random, p = 0.5": (RED, (0, (5, 1))),
+}
+
+
+def _courses(records, name):
+    """{label: comparisons at severity 0 to 5}, with the most images that have results."""
+    sizes = sizes_with_results(records, "B")[:1]
+    by_severity = [
+        {row.label: row for row in compare(records, "B", size, (score,))}
+        for size in sizes
+        for score in (SAME, *corrupted(name))
+    ]
+    return {label: [rows.get(label) for rows in by_severity] for label in LINES}
 
 
 def draw_study_c(records):
@@ -176,17 +183,21 @@ def _counts(rows):
 
 
 def _alt_of_severity(records):
-    return (
-        "Accuracy against severity for contrast, brightness, fog and gamma, a line with a band for "
-        "each of none, stretching, per-channel HE and CLAHE on both sides, and random HE."
-    )
+    parts = []
+    for name in CORRUPTIONS:
+        ends = [
+            f"{label} from {curve[0].mean:.0f} to {curve[-1].mean:.0f} %"
+            for label, curve in _courses(records, name).items()
+            if curve and all(curve)
+        ]
+        parts.append(f"under {name}: {', '.join(ends) or 'no results yet'}")
+    return f"Mean accuracy from clean images to severity 5, {'; '.join(parts)}."
 
 
 def _alt_of_prediction(records):
-    found = prediction_sentence(records).replace("**", "")
     return (
-        "Loss of accuracy against distance, a point for each transform, corruption and severity: "
-        f"the larger the distance, the larger the loss. {found}"
+        "Loss of accuracy against distance, a point for each transform, corruption and severity. "
+        f"{prediction_sentence(records).replace('**', '')}"
     )
 
 

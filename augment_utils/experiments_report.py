@@ -190,7 +190,8 @@ def corruption_table(records, images):
         rows = [of_label.get(arm.label) for of_label in columns.values()]
         if arm.label != "none" and all(rows):
             lines.append([arm.label, *map(_difference_and_verdict, rows)])
-    return markdown_table([f"Study B, {images:,} images", *CORRUPTIONS], lines)
+    seeds = next(iter(columns.values()))["none"].seeds
+    return markdown_table([f"Study B, {images:,} images, {seeds} seeds", *CORRUPTIONS], lines)
 
 
 def distance_table(records):

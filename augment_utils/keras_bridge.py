@@ -25,7 +25,8 @@ def as_preprocessing_function(transform, probability=1.0, value_range=(0, 255), 
         1 it is augmentation, because an image can look different in every epoch.
     value_range : (float, float)
         The range that the generator's images come in. ``rescale`` is applied after the
-        function, so this is usually (0, 255).
+        function, so this is usually (0, 255). Images in 0..1 lie inside that range, too, and
+        are taken to be nearly black: for them say (0, 1).
     seed : int or None
         Of the choice of images. The choice is drawn for an image's content and for how
         often it has come by, not for the order of calls: the same seed gives the same

@@ -1,8 +1,22 @@
-"""What the reports share: text between two marks of a page, tables, figures as bytes."""
+"""What measured pages share: the machine, text between two marks, tables, figures as bytes."""
 
 import io
+import platform
+from pathlib import Path
 
 PIXELS = 1400  # twice the width at which a page shows a figure
+
+
+def machine():
+    """What kind of machine this is, but not which."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text("utf-8").splitlines() if cpuinfo.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return {
+        "processor": names[0] if names else platform.processor() or platform.machine(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }
 
 
 def marks(command):

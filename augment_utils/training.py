@@ -1,6 +1,7 @@
 """Train a CNN under one condition with one seed: the two models, the conditions, the sizes."""
 
 import functools
+import random
 from typing import NamedTuple
 
 import numpy as np
@@ -75,6 +76,12 @@ class Plan(NamedTuple):
     seeds: int
     test: int
     corrupted: int
+
+
+def cats_and_dogs(dataset):
+    """Study A's part of a data set: its cats and dogs, or, where it has no such, two classes."""
+    names, pair = dataset.class_names, ("cat", "dog")
+    return dataset.subset(classes=pair if {*pair} <= {*names} else names[:2])
 
 
 def plan_for(tier, study, dataset):
@@ -324,13 +331,32 @@ def accuracy(model, images, labels):
     return float(np.mean(np.concatenate(predicted) == labels))
 
 
-def make_model(study, classes, condition, steps, seed):
+def make_model(study, split, condition, epochs, seed):
     """The study's model; the seed decides its first weights, the same under each condition."""
     _keras().utils.set_random_seed(seed)
+    classes = len(np.unique(split.y_train))
     if study == "B":
-        return small_cnn(classes, steps=steps)
-    rate = {} if condition.learning_rate is None else {"learning_rate": condition.learning_rate}
-    return the_posts_cnn(classes, **rate)
+        model = small_cnn(classes, steps=epochs * -(-len(split.x_train) // BATCH))
+    else:
+        rate = condition.learning_rate
+        model = the_posts_cnn(classes, **({} if rate is None else {"learning_rate": rate}))
+    return _seeded(model, seed)
+
+
+def _seeded(model, seed):
+    """What is random in a model, from the seed alone.
+
+    Keras draws its seeds from Python's `random` as it makes the layers, and so does whatever else
+    runs in the process, such as Dask. These are the draws of an undisturbed Keras once more.
+    """
+    draws = random.Random(seed)
+    for layer in model.layers:
+        if hasattr(layer, "kernel"):
+            first = type(layer.kernel_initializer)(seed=draws.randint(1, 10**9))
+            layer.kernel.assign(first(layer.kernel.shape))
+        elif hasattr(layer, "seed_generator"):
+            layer.seed_generator.state.assign([draws.randint(1, 10**9), 0])
+    return model
 
 
 def _validation_key(way):

@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import psutil
 import pytest
 
-from augment_utils import contrast, corruptions, experiments, load_photo_patches
+from augment_utils import contrast, corruptions, load_photo_patches
 from augment_utils.experiments import Run, grid, perform, read_records, record_path, run_all
 
 PATCHES = load_photo_patches()
@@ -129,7 +130,8 @@ def test_names_of_records_are_readable_and_all_different(tmp_path):
     names = [record_path(tmp_path, run, PATCHES).name for run in grid("paper")]
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"[ABC]_[a-z0-9-]+_\d+_seed\d+_[0-9a-f]{8}\.json", n) for n in names)
-    other = PATCHES.subset(train=100)
+    other, renamed = PATCHES.subset(train=100), replace(PATCHES, name="the same images")
+    assert record_path(tmp_path, QUICK[0], renamed) == record_path(tmp_path, QUICK[0], PATCHES)
     assert record_path(tmp_path, QUICK[0], other) != record_path(tmp_path, QUICK[0], PATCHES)
 
 
@@ -143,7 +145,7 @@ def test_runs_are_shared_out_and_not_repeated(tmp_path):
     assert files_in(tmp_path) == paths_of(tmp_path, runs)
     assert told[0] == (0, 2, 0, 7) and told[-1] == (7, 0, 0, 7) and len(told) == 8
     threads = {record["machine"]["threads"] for record in read_records(tmp_path)}
-    assert threads == {max(1, experiments._processors() // 2)}  # not all of them for each
+    assert threads == {max(1, contrast.processor_count() // 2)}  # not all of them for each
     before = {path: path.stat().st_mtime_ns for path in files_in(tmp_path)}
     again = []
     assert run_all(runs, tmp_path, "patches", progress=lambda *n: again.append(n)) == []
@@ -304,7 +306,7 @@ def test_workers_over_tcp_are_killed_in_the_middle_of_runs_and_every_run_is_done
         _, messages = driver.communicate(timeout=500)
     assert driver.returncode == 0, messages
     assert set(folder.glob("*.json")) == paths_of(folder, SOME)
-    for run in (QUICK[2], SLOW[2]):
+    for run in (QUICK[2], *SLOW):
         there = json.loads(record_path(folder, run, PATCHES).read_text("utf-8"))
         assert without_seconds(there) == without_seconds(perform_here(run)) | {
             "machine": there["machine"]

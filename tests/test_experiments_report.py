@@ -21,9 +21,11 @@ PICTURES = [f"{figure.name}.png" for figure in figures.FIGURES]
 
 
 def record(study, condition, images, seed, **content):
+    run = experiments.Run("paper", study, condition, images, seed)
     return {
         "protocol": experiments.PROTOCOL,
-        "run": experiments.Run("paper", study, condition, images, seed)._asdict(),
+        "run": run._asdict(),
+        "sizes": experiments.sizes_of(run),
         "data": {"name": "made up", "fingerprint": "f" * 64},
         "versions": {"numpy": "0"},
         "machine": {"processor": "none", "threads": 1, "system": "none", "python": "0"},
@@ -211,6 +213,20 @@ def test_records_of_two_data_sets_are_not_mixed(repository):
         ValueError, match=r"got records of 2 data sets .*ffffffffffff.*expected one"
     ):
         make(repository)
+
+
+@pytest.mark.parametrize("stale", [{"protocol": 0}, {"sizes": {"epochs": 1}}])
+def test_records_of_other_protocols_or_sizes_do_not_count(tmp_path, stale):
+    own = record("A", "none", 2_000, 0, scores={"clean": {"raw": 0.5}})
+    (tmp_path / "A_none_2000_seed0_00000000.json").write_text(json.dumps(own), "utf-8")
+    (tmp_path / "A_none_2000_seed0_11111111.json").write_text(json.dumps(own | stale), "utf-8")
+    assert experiments.read_records(tmp_path) == [own]
+
+
+def test_the_page_counts_the_seeds_of_the_records():
+    records = small_grid([1.0, 2.0, 3.0]) + small_grid([1.0, 2.0], images=2_000)
+    said = compared.provenance(records)
+    assert "Seeds: 2 in study A with 2,000 images, 3 in study A with 10,000 images." in said
 
 
 def test_without_records_or_marks_it_says_so(repository):

@@ -1,7 +1,10 @@
 """Splits, conditions, models: what goes into a run, and that a seed decides all of it."""
 
 import functools
+import random
+from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 
@@ -18,7 +21,7 @@ def trained(name, study="B", images=200, epochs=1, seed=3):
     """History and weights of a small run."""
     data, condition = patches(), CONDITIONS[name]
     split = training.draw_split(data, images, seed)
-    model = training.make_model(study, len(data.class_names), condition, 3 * epochs, seed)
+    model = training.make_model(study, split, condition, epochs, seed)
     return training.train(model, split, condition, epochs, seed), model
 
 
@@ -133,8 +136,9 @@ def test_a_seed_decides_everything(name):
 
 
 def test_first_weights_are_the_same_under_each_condition():
+    split = training.draw_split(patches(), 100, seed=2)
     models = [
-        training.make_model(study, 10, CONDITIONS[name], 5, seed=2)
+        training.make_model(study, split, CONDITIONS[name], 5, seed=2)
         for study in "AB"
         for name in ("none", "CLAHE")
     ]
@@ -143,8 +147,31 @@ def test_first_weights_are_the_same_under_each_condition():
             assert np.array_equal(a, b)
 
 
+@pytest.mark.parametrize("study", "AB")
+def test_a_model_is_the_seeds_whatever_else_draws_random_numbers(study, monkeypatch):
+    split = training.draw_split(patches(), 200, seed=3)
+    name = training.MODELS[study]
+    by_keras = getattr(training, name)
+
+    def variables():
+        model = training.make_model(study, split, CONDITIONS["none"], 5, seed=3)
+        return [variable.numpy() for variable in model.variables]
+
+    def disturbed(*arguments, **options):
+        random.random()  # as threads of Dask do in its workers
+        return by_keras(*arguments, **options)
+
+    alone = variables()
+    keras.utils.set_random_seed(3)
+    undisturbed = [variable.numpy() for variable in by_keras(10).variables]
+    monkeypatch.setattr(training, name, disturbed)
+    for a, b, c in zip(alone, undisturbed, variables(), strict=True):
+        assert np.array_equal(a, b) and np.array_equal(a, c)
+
+
 def test_todays_adadelta_has_its_own_rate():
-    model = training.make_model("A", 2, CONDITIONS[training.TODAYS_ADADELTA], 5, seed=0)
+    split = training.draw_split(patches(), 100, seed=0)
+    model = training.make_model("A", split, CONDITIONS[training.TODAYS_ADADELTA], 5, seed=0)
     assert float(model.optimizer.learning_rate) == pytest.approx(0.001)
 
 
@@ -159,6 +186,13 @@ def test_scored_both_ways_where_all_training_images_were_transformed():
     probabilities = model.predict(images.astype(np.float32) / 255, verbose=0)
     expected = np.mean(probabilities.argmax(axis=1) == labels)
     assert training.accuracy(model, images, labels) == pytest.approx(expected)
+
+
+def test_cats_and_dogs_or_two_other_classes():
+    both = training.cats_and_dogs(patches())  # a cat, but no dog
+    assert both.class_names == patches().class_names[:2] and set(both.y_train) == {0, 1}
+    renamed = replace(patches(), class_names=(*"abcdefgh", "dog", "cat"))
+    assert training.cats_and_dogs(renamed).class_names == ("cat", "dog")
 
 
 def test_it_learns():
