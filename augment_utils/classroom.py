@@ -1,0 +1,160 @@
+"""What an assignment needs where it is worked on: a student's own images and constants."""
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from augment_utils.datasets import load_cifar10
+
+CLASS_FILE = "class.json"  # {"year": 2026, "images": "patches"}: the same for a whole class
+LIBRARIES = (  # what does by itself what an assignment asks to write
+    *("augment_utils.contrast", "augment_utils.kernels", "skimage.exposure"),
+    *("cv2", "PIL.ImageOps", "albumentations", "keras"),
+)
+
+
+class Personal:
+    """Images and constants of one student, for one assignment of one class.
+
+    Parameters
+    ----------
+    student : str
+        Any letters, digits and signs; capitals and spaces around it do not matter.
+    assignment : str
+
+    Raises
+    ------
+    ValueError
+        No id; no class file, or one that cannot be read.
+    """
+
+    def __init__(self, student, assignment):
+        self.student = str(student).strip().casefold()
+        if not self.student:
+            raise ValueError(
+                "got no student id; write yours between the quotes of STUDENT and run that cell"
+            )
+        self.assignment = assignment
+        self._class = read_class_file(find_class_file())
+
+    def choose(self, what, choices):
+        """One of the choices."""
+        return choices[self._number(what) % len(choices)]
+
+    def image(self, number=0):
+        """One of the test images, (32, 32, 3) uint8; each number gives another."""
+        images = _test_images(self._class["images"])
+        # a prime step comes by every image before it meets one again
+        return images[(self._number("image") + 7919 * number) % len(images)].copy()
+
+    def rng(self, what):
+        """A generator of random numbers."""
+        return np.random.default_rng(self._number(what))
+
+    def _number(self, what):
+        text = json.dumps([self._class["year"], self.assignment, self.student, what])
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+def being_graded():
+    """Whether nbgrader grades a submission, in autograded/STUDENT/ASSIGNMENT."""
+    return os.environ.get("NBGRADER_EXECUTION") == "autograde"
+
+
+def whose(student):
+    """The id that counts: while a submission is graded its folder's, otherwise the given one."""
+    return Path.cwd().parent.name if being_graded() else student
+
+
+def find_class_file():
+    """The class file beside the notebook; while a submission is graded, the course's own.
+
+    Raises
+    ------
+    ValueError
+        There is none.
+    """
+    here = Path.cwd()
+    folders = [here.parents[2]] if being_graded() else [here, *here.parents[:2]]
+    for folder in folders:
+        if (folder / CLASS_FILE).exists():
+            return folder / CLASS_FILE
+    raise ValueError(
+        f"found no {CLASS_FILE} in {folders[0]}; keep the notebook in the folder it came in"
+    )
+
+
+def read_class_file(path):
+    """What is the same for a class: ``year``, any number, and ``images``, their source.
+
+    Raises
+    ------
+    ValueError
+        Not a class file.
+    """
+    try:
+        settings = json.loads(Path(path).read_text("utf-8"))
+        return {"year": int(settings["year"]), "images": str(settings["images"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f'{path} is no class file ({error!r}), expected {{"year": 2026, "images": "patches"}}; '
+            "take it from the assignment's folder again"
+        ) from error
+
+
+@contextlib.contextmanager
+def by_hand():
+    """Watch that no library does the work.
+
+    Raises
+    ------
+    AssertionError
+        One of :data:`LIBRARIES` was called within.
+    """
+    used = set()
+
+    def watch(frame, event, argument):
+        called = frame.f_globals.get("__name__") if event == "call" else None
+        called = getattr(argument, "__module__", None) if event == "c_call" else called
+        used.update(name for name in LIBRARIES if f"{called}.".startswith(f"{name}."))
+
+    before = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+    assert not used, f"write it in NumPy, without {', '.join(sorted(used))}"
+
+
+def drawn(figure):
+    """The data of a figure: (its lines' y values, its bars' or steps' heights, its axes' labels).
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+
+    Returns
+    -------
+    (list of ndarray, list of ndarray, list of str)
+    """
+    lines, bars, labels = [], [], []
+    for axis in figure.axes:
+        lines += [np.asarray(line.get_ydata(), float) for line in axis.lines]
+        bars += [np.array([bar.get_height() for bar in group]) for group in axis.containers]
+        bars += [
+            np.asarray(p.get_data().values, float) for p in axis.patches if hasattr(p, "get_data")
+        ]
+        labels += [text for text in (axis.get_xlabel(), axis.get_ylabel()) if text]
+    return lines, bars, labels
+
+
+@functools.lru_cache(1)
+def _test_images(source):
+    return load_cifar10(source).x_test
