@@ -28,6 +28,13 @@ bench: $(READY)  ## measure the transforms beside their peers; remakes the READM
 results: $(READY)  ## make the tables and figures of the experiments anew from results/runs
 	$(BIN)/python -m augment_utils experiments report
 
+assignments: $(READY)  ## make and check the students' notebooks in assignments/release
+	$(BIN)/python -m augment_utils assignments release
+
+grade: $(READY)  ## grade assignments/submitted (KEPT=1: the submissions kept in tests, in build/course)
+	$(if $(KEPT),$(BIN)/python tests/kept_submissions.py build/course)
+	$(BIN)/python -m augment_utils assignments grade $(if $(KEPT),--course build/course)
+
 env: $(READY)  ## make the environment in .venv, if it is missing or out of date
 
 lock:  ## resolve pyproject.toml anew (needs uv)
@@ -42,4 +49,4 @@ $(READY): requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-.PHONY: help run test lab data refresh bench results env lock
+.PHONY: help run test lab data refresh bench results assignments grade env lock

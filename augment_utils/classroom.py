@@ -12,6 +12,7 @@ import numpy as np
 
 from augment_utils.datasets import load_cifar10
 
+LEAST_CONTRAST = 20  # grey levels: of a flat image there is nothing to tell
 CLASS_FILE = "class.json"  # {"year": 2026, "images": "patches"}: the same for a whole class
 LIBRARIES = (  # what does by itself what an assignment asks to write
     *("augment_utils.contrast", "augment_utils.kernels", "skimage.exposure"),
@@ -48,10 +49,15 @@ class Personal:
         return choices[self._number(what) % len(choices)]
 
     def image(self, number=0):
-        """One of the test images, (32, 32, 3) uint8; each number gives another."""
+        """One of the test images, (32, 32, 3) uint8, darkened a little; each number has another.
+
+        There are fewer images than a large class may need; how much each is darkened, by a factor
+        from 0.7 to 1, makes them the student's own.
+        """
         images = _test_images(self._class["images"])
         # a prime step comes by every image before it meets one again
-        return images[(self._number("image") + 7919 * number) % len(images)].copy()
+        image = images[(self._number("image") + 7919 * number) % len(images)]
+        return np.rint(image * self.rng("exposure").uniform(0.7, 1)).astype(np.uint8)
 
     def rng(self, what):
         """A generator of random numbers."""
@@ -157,4 +163,6 @@ def drawn(figure):
 
 @functools.lru_cache(1)
 def _test_images(source):
-    return load_cifar10(source).x_test
+    """Those of them that have some contrast to work with."""
+    images = load_cifar10(source).x_test
+    return images[images.max(axis=-1).std(axis=(1, 2)) > LEAST_CONTRAST]

@@ -216,6 +216,79 @@ def experiments_report(folder):
         raise click.ClickException(str(error)) from error
 
 
+@main.group()
+def assignments():
+    """The course: make what the students get, and grade what they hand in."""
+
+
+course_option = click.option(
+    "--course",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=ROOT / "assignments",
+    help="The course's folder, with source/ in it.  [default: assignments]",
+)
+
+
+@assignments.command("release")
+@course_option
+def assignments_release(course):
+    """Make the students' notebooks in release/, and check them.
+
+    The sources must pass all tests, and what is released must fail each before work is done.
+    """
+    rows = _in_course("release", course)
+    columns = ["assignment", "points", "by hand", "checked"]
+    lines = [
+        [one.assignment, f"{one.points:g}", f"{one.by_hand:g}", "WRONG" if one.wrong else "ok"]
+        for one in rows
+    ]
+    click.echo(f"{align([columns, *lines])}\n\nFor the students: {course / 'release'}")
+    for one in rows:
+        for text in one.wrong:
+            click.secho(f"{one.assignment}: {text}", fg="red", err=True)
+    if any(one.wrong for one in rows):
+        sys.exit(1)
+
+
+@assignments.command("grade")
+@course_option
+def assignments_grade(course):
+    """Grade submitted/STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb: feedback/ and grades/ASSIGNMENT.csv.
+
+    This runs the students' code: read the note on security in assignments/README.md first.
+    """
+    from tqdm import tqdm
+
+    with tqdm(desc="graded", unit="submission") as bar:
+        rows = _in_course("grade", course, lambda one: bar.update())
+    columns = ["assignment", "student", "points", "not all of", "by hand", "remarks"]
+    lines = [
+        [
+            one.assignment,
+            one.student,
+            f"{one.points:g}/{sum(one.most.values()):g}",
+            " ".join(p for p in one.parts if one.parts[p] not in (None, one.most[p])) or "-",
+            " ".join(one.waiting) or "-",
+            "; ".join(one.remarks) or "-",
+        ]
+        for one in rows
+    ]
+    click.echo(f"{align([columns, *lines])}\n\nFeedback and grades: {course}")
+
+
+def _in_course(function, course, *arguments):
+    try:
+        from augment_utils import course as module
+
+        return getattr(module, function)(course, *arguments)
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"{error}; nbgrader is in the extra: pip install -e '.[classroom]'"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+
+
 # ---- run: the parts of it
 
 
@@ -279,11 +352,18 @@ def has_parameters(notebook):
 
 def format_table(rows):
     """The rows as text, a line each under a header."""
-    columns = {"notebook": "<", "seconds": ">", "figures": ">", "data": "<"}
-    lines = [{column: column for column in columns}, *rows]
-    widths = {c: max(len(str(line[c])) for line in lines) for c in columns}
+    columns = ("notebook", "seconds", "figures", "data")
+    return align([columns, *([str(row[column]) for column in columns] for row in rows)], "<>><")
+
+
+def align(lines, sides=None):
+    """Lines of cells as text, each column as wide as its widest cell, to the left (<) or right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    sides = sides or "<" * len(widths)
     return "\n".join(
-        "  ".join(f"{line[c]!s:{side}{widths[c]}}" for c, side in columns.items()).rstrip()
+        "  ".join(
+            f"{c:{side}{width}}" for c, side, width in zip(line, sides, widths, strict=True)
+        ).rstrip()
         for line in lines
     )
 

@@ -7,6 +7,7 @@ folders ``staged/`` (the same, repaired where it must be), ``autograded/``, ``fe
 
 import contextlib
 import csv
+import hashlib
 import io
 import os
 import re
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
+from traitlets.config import Config, PyFileConfigLoader
 
 from augment_utils.classroom import CLASS_FILE, read_class_file
 from augment_utils.cli import replace_file
@@ -47,6 +49,16 @@ class Graded(NamedTuple):
     parts: dict  # {part: points, or None where a human has to look}
     most: dict  # {part: points there are}
     remarks: list[str]
+
+    @property
+    def waiting(self):
+        """The parts where a human has to look."""
+        return [part for part, points in self.parts.items() if points is None]
+
+    @property
+    def points(self):
+        """Of the other parts."""
+        return sum(points for points in self.parts.values() if points is not None)
 
 
 def assignments_of(course):
@@ -85,7 +97,9 @@ def release(course, check=True):
 
 
 def grade(course, progress=None):
-    """Grade all that is in ``submitted/STUDENT/ASSIGNMENT``, with feedback and a CSV each.
+    """Grade all that is in ``submitted/STUDENT/ASSIGNMENT``, with feedback, and a CSV for each.
+
+    What was graded before, and has not changed since, is not run again; points given by hand stay.
 
     Parameters
     ----------
@@ -104,27 +118,27 @@ def grade(course, progress=None):
         There is nothing to grade.
     """
     course = Path(course).absolute()
-    api, results = _nbgrader(course), []
-    handed_in = sorted(
-        (path.name, path.parent.name)
-        for path in course.glob("submitted/*/*")
-        if path.is_dir() and path.name in assignments_of(course)
-    )
+    names, folders = assignments_of(course), sorted(course.glob("submitted/*/*/"))
+    handed_in = [(path.name, path.parent.name) for path in folders if path.name in names]
     if not handed_in:
         raise ValueError(
-            f"found nothing to grade in {course / 'submitted'}, expected "
-            f"submitted/STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb with an ASSIGNMENT of "
-            f"{', '.join(assignments_of(course))}"
+            f"found nothing to grade in {course / 'submitted'}, expected submitted/STUDENT/"
+            f"ASSIGNMENT/ASSIGNMENT.ipynb, where ASSIGNMENT is one of {', '.join(names)}"
         )
+    api, results = _nbgrader(course), []
     for name in sorted({name for name, _ in handed_in}):
         _release(api, course, name)
-    for name, student in handed_in:
+    for name, student in sorted(handed_in):
         results.append(_grade_one(api, course, name, student))
         if progress:
             progress(results[-1])
-    for name in sorted({name for name, _ in handed_in}):
-        _write_csv(course / "grades" / f"{name}.csv", [r for r in results if r.assignment == name])
-    return results
+        of_this = [one for one in results if one.assignment == name]
+        _write_csv(course / "grades" / f"{name}.csv", of_this)
+    strangers = [path for path in folders if path.name not in names]
+    return results + [
+        Graded(path.parent.name, path.name, {}, {}, ["no assignment has this name"])
+        for path in strangers
+    ]
 
 
 # ---- release
@@ -134,7 +148,7 @@ def _release(api, course, name):
     """nbgrader's release, with the class file and pytest's settings beside the notebook."""
     result = _quietly(api.generate_assignment, name)
     if not result["success"]:
-        raise ValueError(f"nbgrader could not release {name}:\n{_reason(result)}")
+        raise ValueError(f"nbgrader could not release {name}: {_reason(result)}\n{result['log']}")
     folder = course / "release" / name
     shutil.copy(course / CLASS_FILE, folder / CLASS_FILE)
     replace_file(folder / "pytest.ini", PYTEST_INI.encode())
@@ -147,10 +161,13 @@ def _errors(notebook):
     nb = nbformat.read(notebook, 4)
     for cell in nb.cells:
         cell.source = STUDENT_LINE.sub(f'STUDENT = "{EXAMPLE}"', cell.source)
-    client = NotebookClient(
-        nb, timeout=300, allow_errors=True, resources={"metadata": {"path": str(notebook.parent)}}
-    )
-    client.execute()
+    NotebookClient(
+        nb,
+        timeout=300,
+        allow_errors=True,
+        resources={"metadata": {"path": str(notebook.parent)}},
+        config=QUIET_KERNELS,
+    ).execute()
     return {
         cell.metadata.get("nbgrader", {}).get("grade_id", cell.get("id")): output.evalue
         for cell in nb.cells
@@ -178,62 +195,73 @@ def _tests(nb):
 
 
 def _grade_one(api, course, name, student):
-    most = {
-        _part(c["grade_id"]): c["points"]
-        for c in _graded_cells(course / "release" / name / f"{name}.ipynb")
-    }
-    nothing = dict.fromkeys(most, 0.0)
+    released = course / "release" / name / f"{name}.ipynb"
+    most = {_part(cell["grade_id"]): cell["points"] for cell in _graded_cells(released)}
     try:
-        remarks = _stage(course, name, student)
-    except ValueError as error:
-        return Graded(student, name, nothing, most, [str(error)])
-    result = _quietly(api.autograde, name, student)
-    if not result["success"]:
-        remarks.append(f"could not be graded: {_reason(result).splitlines()[-1]}")
-        return Graded(student, name, dict.fromkeys(most), most, remarks)
+        remarks, known = _stage(course, name, student)
+    except (OSError, ValueError) as error:
+        return Graded(student, name, dict.fromkeys(most, 0.0), most, [str(error)])
+    if not known.exists():
+        result = _quietly(api.autograde, name, student)
+        if not result["success"]:
+            remarks.append(f"could not be graded: {_reason(result)}")
+            return Graded(student, name, dict.fromkeys(most), most, remarks)
+        replace_file(known, b"")
     graded = nbformat.read(course / "autograded" / student / name / f"{name}.ipynb", 4)
     remarks += [
         f"{cell.metadata.get('nbgrader', {}).get('grade_id', cell.get('id'))} ran too long"
         for cell in graded.cells
-        if any(o.get("ename") in TOO_LONG for o in cell.get("outputs", []))
+        if any(output.get("ename") in TOO_LONG for output in cell.get("outputs", []))
     ]
-    result = _quietly(api.generate_feedback, name, student)
-    if not result["success"]:
+    if not _quietly(api.generate_feedback, name, student)["success"]:
         remarks.append("no feedback could be made")
-    parts = {}
     with api.gradebook as gradebook:
-        for cell in gradebook.find_submission_notebook(name, name, student).grades:
-            waits = cell.needs_manual_grade and cell.manual_score is None
-            parts[_part(cell.name)] = None if waits else cell.score
-    return Graded(student, name, {part: parts[part] for part in most}, most, remarks)
+        grades = gradebook.find_submission_notebook(name, name, student).grades
+        points = {
+            _part(grade.name): None
+            if grade.needs_manual_grade and grade.manual_score is None
+            else grade.score
+            for grade in grades
+        }
+    return Graded(student, name, {part: points[part] for part in most}, most, remarks)
 
 
 TOO_LONG = ("CellTimeoutError", "KeyboardInterrupt")
 
 
 def _stage(course, name, student):
-    """Copy a submission, repaired so that nbgrader can grade it; what there is to remark."""
+    """Copy a submission, repaired so that nbgrader can grade it.
+
+    Returns what there is to remark, and a file that is there if just this was graded before.
+    """
     source, folder = course / "submitted" / student / name, course / "staged" / student / name
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(source, folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
-    remarks, released = [], nbformat.read(course / "release" / name / f"{name}.ipynb", 4)
-    notebook = folder / f"{name}.ipynb"
-    if not notebook.exists():
-        found = sorted(folder.glob("*.ipynb"))
-        if len(found) != 1:
-            raise ValueError(f"expected {name}.ipynb, found {len(found)} notebooks of other names")
-        found[0].rename(notebook)
-        remarks.append(f"handed in as {found[0].name}")
+    file, remarks = _notebook_in(source, name)
+    released = nbformat.read(course / "release" / name / f"{name}.ipynb", 4)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of cells without ids
-            nb = nbformat.read(notebook, 4)
-    except Exception as error:  # nbformat raises what JSON, its schema and its own checks raise
-        raise ValueError(f"{name}.ipynb is no readable notebook: {error!r:.80}") from error
-    remarks += _restore_cells(nb, released)
-    remarks += _claims(nb, student, folder / CLASS_FILE, course / CLASS_FILE)
-    replace_file(notebook, nbformat.writes(nb).encode())
-    return remarks
+            nb = nbformat.read(file, 4)
+            remarks += _restore_cells(nb, released)
+    except Exception as error:  # whatever JSON, its schema or a notebook's strange parts raise
+        raise ValueError(f"{file.name} is no readable notebook: {error!r:.80}") from error
+    remarks += _claims(nb, student, source / CLASS_FILE, course / CLASS_FILE)
+    staged = nbformat.writes(nb).encode()
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_file(folder / f"{name}.ipynb", staged)
+    graded_with = [course / "source" / name / f"{name}.ipynb", course / CLASS_FILE]
+    digest = hashlib.sha256(b"".join([staged, *(path.read_bytes() for path in graded_with)]))
+    return remarks, folder.with_name(f"{name}.{digest.hexdigest()[:16]}.graded")
+
+
+def _notebook_in(folder, name):
+    """The notebook that is meant, and a remark if it has another name."""
+    file = folder / f"{name}.ipynb"
+    if file.is_file():
+        return file, []
+    found = [path for path in sorted(folder.glob("*.ipynb")) if path.is_file()]
+    if len(found) != 1:
+        raise ValueError(f"expected {name}.ipynb, found {len(found)} notebooks of other names")
+    return found[0], [f"handed in as {found[0].name}"]
 
 
 def _restore_cells(nb, released):
@@ -306,46 +334,44 @@ def _write_csv(path, results):
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["student", *parts, "points", "of", "to grade by hand", "remarks"])
     for one in results:
-        waiting = [part for part, points in one.parts.items() if points is None]
-        rows.writerow(
-            [
-                one.student,
-                *("" if one.parts[part] is None else f"{one.parts[part]:g}" for part in parts),
-                f"{sum(points or 0 for points in one.parts.values()):g}",
-                f"{sum(one.most.values()):g}",
-                " ".join(waiting),
-                "; ".join(one.remarks),
-            ]
-        )
+        points = ("" if one.parts[part] is None else f"{one.parts[part]:g}" for part in parts)
+        total = [f"{one.points:g}", f"{sum(one.most.values()):g}"]
+        rows.writerow([one.student, *points, *total, " ".join(one.waiting), "; ".join(one.remarks)])
     path.parent.mkdir(exist_ok=True)
     replace_file(path, text.getvalue().encode("utf-8"))
 
 
 # ---- nbgrader
 
+QUIET_KERNELS = Config({"KernelManager": {"transport_encryption": "auto"}})  # or kernels warn
+
 
 def _nbgrader(course):
     """Its interface to a course, with the settings of the course's nbgrader_config.py."""
     from nbgrader.apps import NbGraderAPI
-    from traitlets.config import PyFileConfigLoader
 
     config = PyFileConfigLoader("nbgrader_config.py", path=str(course)).load_config()
     config.CourseDirectory.root = str(course)
     config.CourseDirectory.submitted_directory = "staged"
+    config.merge(QUIET_KERNELS)
     return NbGraderAPI(config=config)
 
 
 def _quietly(function, *arguments):
-    """Call nbgrader; what it logs is in its result, and need not be on the screen."""
+    """Call nbgrader; what it logs is in its result, and its database's warnings are its own."""
     before = os.environ["PATH"]
     # for a new gradebook it calls alembic, which is beside Python though perhaps not on the path
     os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), before])
     try:
-        with contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             return function(*arguments)
     finally:
         os.environ["PATH"] = before
 
 
 def _reason(result):
-    return "\n".join(filter(None, (result.get("log"), result.get("error")))).strip()
+    """The innermost error in what nbgrader logged."""
+    log = result.get("log") or result.get("error") or ""
+    errors = re.findall(r"^\s*([\w.]*Error\b.*)$", log, re.MULTILINE)
+    return errors[-1] if errors else log.strip().rpartition("\n")[2]

@@ -26,21 +26,33 @@ def kept(assignment):
     found = tomllib.loads((KEPT / f"{assignment}.toml").read_text("utf-8"))["submission"]
     blank = {
         **{"edits": [], "delete": [], "clear": [], "lost": {}, "remarks": []},
-        **{"released": False, "year": None, "broken": None, "file": f"{assignment}.ipynb"},
+        **{
+            "released": False,
+            "fails": False,
+            "year": None,
+            "broken": None,
+            "file": f"{assignment}.ipynb",
+        },
     }
     return [{**blank, "says": one["student"], **one} for one in found]
 
 
-def build(folder, assignments=None):
-    """A course in an empty folder: released, with all that is kept handed in."""
+def build(folder, names=None, students=None, seconds=30):
+    """A course in an empty folder, released, with what is kept handed in.
+
+    `names` of assignments and `students` choose; a cell may run for so many seconds.
+    """
     folder = Path(folder)
     shutil.copytree(ROOT / "assignments" / "source", folder / "source")
-    for name in (CLASS_FILE, "nbgrader_config.py"):
-        shutil.copy(ROOT / "assignments" / name, folder / name)
+    shutil.copy(ROOT / "assignments" / CLASS_FILE, folder / CLASS_FILE)
+    settings = (ROOT / "assignments" / "nbgrader_config.py").read_text("utf-8")
+    limited = re.sub(r"(?m)^(c.Execute.timeout = )\d+", rf"\g<1>{seconds}", settings)
+    (folder / "nbgrader_config.py").write_text(limited, "utf-8")
     course.release(folder, check=False)
-    for name in assignments or course.assignments_of(folder):
+    for name in course.assignments_of(folder) if names is None else names:
         for one in kept(name):
-            _hand_in(folder, name, one)
+            if students is None or one["student"] in students:
+                _hand_in(folder, name, one)
     return folder
 
 
