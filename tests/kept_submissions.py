@@ -17,6 +17,7 @@ from augment_utils import course
 from augment_utils.classroom import CLASS_FILE
 from augment_utils.cli import ROOT
 
+CLASS = {"year": 2026, "images": "patches"}  # of their students' images, whatever the course's
 KEPT = Path(__file__).with_name("submissions")
 SOLUTION = re.compile(r"^[ ]*### BEGIN SOLUTION\n(.*?)^[ ]*### END SOLUTION\n?", re.S | re.M)
 
@@ -44,7 +45,7 @@ def build(folder, names=None, students=None, seconds=30):
     """
     folder = Path(folder)
     shutil.copytree(ROOT / "assignments" / "source", folder / "source")
-    shutil.copy(ROOT / "assignments" / CLASS_FILE, folder / CLASS_FILE)
+    (folder / CLASS_FILE).write_text(json.dumps(CLASS), "utf-8")
     settings = (ROOT / "assignments" / "nbgrader_config.py").read_text("utf-8")
     limited = re.sub(r"(?m)^(c.Execute.timeout = )\d+", rf"\g<1>{seconds}", settings)
     (folder / "nbgrader_config.py").write_text(limited, "utf-8")
@@ -61,8 +62,7 @@ def _hand_in(folder, name, one):
     shutil.copytree(folder / "release" / name, there)
     (there / f"{name}.ipynb").unlink()
     if one["year"]:
-        settings = json.loads((folder / CLASS_FILE).read_text("utf-8"))
-        (there / CLASS_FILE).write_text(json.dumps({**settings, "year": one["year"]}), "utf-8")
+        (there / CLASS_FILE).write_text(json.dumps({**CLASS, "year": one["year"]}), "utf-8")
     text = one["broken"] or nbformat.writes(_notebook(folder, name, one))
     (there / one["file"]).write_text(text, "utf-8")
 

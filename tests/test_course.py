@@ -219,6 +219,38 @@ def test_nothing_to_grade_is_said(tmp_path):
     assert "found nothing to grade" in done.output and NAMES[0] in done.output
 
 
+# ---- the teacher's guide
+
+
+GUIDE = (COURSE / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_guide_says_of_an_assignment_what_its_page_says(name):
+    page = "\n".join(cell.source for cell in source(name).cells)
+    number, title = re.search(r"^# Assignment (\d) · (.+)", page, re.MULTILINE).groups()
+    minutes = re.search(r"\*\*Time\*\* about (\d+) minutes", page)[1]
+    assert re.search(rf"^\| {number} \| {title} \| .* \| {minutes} \| 25 \| ", GUIDE, re.MULTILINE)
+    assert name.startswith(number) and 60 <= int(minutes) <= 90
+    last = re.findall(r"^## \d+ (.+?) \(", page, re.MULTILINE)[-1]
+    assert re.search(rf"^\*\*{number}, {last}\.\*\* (?:[^·]+·){{3}}[^·]+$", GUIDE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_guide_names_parts_and_headings_that_there_are(name):
+    rows = re.findall(rf"^\| {name[0]} \| [^|]+ \| ([^|]+) \| (.+) \|$", GUIDE, re.MULTILINE)
+    misconceptions = [(parts, where) for parts, where in rows if ".ipynb), *" in where]
+    assert len(misconceptions) >= 5
+    graded = {role(cell)["grade_id"] for cell in source(name).cells if role(cell).get("grade")}
+    for parts, where in misconceptions:
+        assert {part for part in parts.split(", ")} <= {one.removeprefix("test-") for one in graded}
+        notebook, text = re.search(r"\(\.\./(\S+)\), (.+)", where).groups()
+        cells = nbformat.read(ROOT / notebook, 4).cells
+        prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        for heading in re.findall(r"\*([^*]+)\*", text):
+            assert re.search(rf"^(#+ |\*\*).*{re.escape(heading)}", prose, re.MULTILINE), heading
+
+
 # ---- a student's own
 
 
