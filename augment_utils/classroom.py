@@ -142,6 +142,8 @@ def by_hand():
 def drawn(figure):
     """The data of a figure: (its lines' y values, its bars' or steps' heights, its axes' labels).
 
+    Points of ``scatter`` and lines of ``hlines`` and ``vlines`` are not among them.
+
     Parameters
     ----------
     figure : matplotlib.figure.Figure
@@ -150,13 +152,16 @@ def drawn(figure):
     -------
     (list of ndarray, list of ndarray, list of str)
     """
+    from matplotlib.container import BarContainer
+    from matplotlib.patches import StepPatch
+
     lines, bars, labels = [], [], []
     for axis in figure.axes:
         lines += [np.asarray(line.get_ydata(), float) for line in axis.lines]
-        bars += [np.array([bar.get_height() for bar in group]) for group in axis.containers]
-        bars += [
-            np.asarray(p.get_data().values, float) for p in axis.patches if hasattr(p, "get_data")
-        ]
+        groups = [group for group in axis.containers if isinstance(group, BarContainer)]
+        bars += [np.array([bar.get_height() for bar in group]) for group in groups]
+        steps = [patch for patch in axis.patches if isinstance(patch, StepPatch)]
+        bars += [np.asarray(patch.get_data().values, float) for patch in steps]
         labels += [text for text in (axis.get_xlabel(), axis.get_ylabel()) if text]
     return lines, bars, labels
 

@@ -38,7 +38,7 @@ def kept(assignment):
     return [{**blank, "says": one["student"], **one} for one in found]
 
 
-def build(folder, names=None, students=None, seconds=30):
+def build(folder, names=None, students=None, seconds=90):
     """A course in an empty folder, released, with what is kept handed in.
 
     `names` of assignments and `students` choose; a cell may run for so many seconds.
