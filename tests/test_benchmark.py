@@ -106,7 +106,7 @@ def test_a_report_of_nothing_is_refused(repository, name, content, message):
 def test_images_are_photographs_of_the_size_asked_for(real_images, side):
     images = benchmark.make_images(real_images, side, 45 if side == 32 else 6)
     assert images.dtype == np.uint8 and images.shape[1:] == (side, side, 3)
-    assert min(image.std() for image in images) > 1
+    assert np.median([image.std() for image in images]) > 10  # a photo patch may be flat
     assert np.array_equal(images, benchmark.make_images(real_images, side, len(images)))
 
 
