@@ -188,14 +188,20 @@ if __name__ == "__main__":
 """
 
 
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1"}  # sums of floats depend on their number
+
+
+def path_with_tests():
+    return os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
+
+
 def start_driver(folder, scheduler=""):
     """As a process of its own, which can be killed."""
     script = folder.with_name("driver.py")
     script.write_text(DRIVER)
-    path = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [sys.executable, str(script), str(folder), scheduler],
-        env=os.environ | {"PYTHONPATH": path},
+        env=os.environ | {"PYTHONPATH": path_with_tests()},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -249,8 +255,8 @@ def dask_processes():
     """A scheduler and workers as processes of their own, as on other machines, over TCP."""
     environment = os.environ | {
         "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "50",
-        "TF_NUM_INTRAOP_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
+        **ONE_THREAD,
     }
     dask = [sys.executable, "-m", "dask"]
     processes = [
@@ -306,8 +312,23 @@ def test_workers_over_tcp_are_killed_in_the_middle_of_runs_and_every_run_is_done
         _, messages = driver.communicate(timeout=500)
     assert driver.returncode == 0, messages
     assert set(folder.glob("*.json")) == paths_of(folder, SOME)
-    for run in (QUICK[2], *SLOW):
-        there = json.loads(record_path(folder, run, PATCHES).read_text("utf-8"))
-        assert without_seconds(there) == without_seconds(perform_here(run)) | {
-            "machine": there["machine"]
-        }
+    for alone in perform_alone([QUICK[2], *SLOW]):
+        path = record_path(folder, Run(**alone["run"]), PATCHES)
+        assert without_seconds(json.loads(path.read_text("utf-8"))) == without_seconds(alone)
+
+
+def perform_alone(runs):
+    """The records of runs without Dask, in a process with as many threads as its workers."""
+    script = """
+import json, sys
+from test_experiments import Run, perform_here
+print(json.dumps([perform_here(Run(*run)) for run in json.loads(sys.argv[1])]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, json.dumps(runs)],
+        env=os.environ | ONE_THREAD | {"PYTHONPATH": path_with_tests()},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
