@@ -84,15 +84,15 @@ def release(course, check=True):
     for name in assignments_of(course):
         _release(api, course, name)
         notebook = course / "release" / name / f"{name}.ipynb"
-        tests, wrong = _tests(nbformat.read(notebook, 4)), []
+        cells, wrong = _graded_cells(notebook), []
+        tests = {cell["grade_id"]: cell["points"] for cell in cells if not cell["solution"]}
         if check:
             fails = _errors(course / "source" / name / f"{name}.ipynb")
             wrong += [f"the source's cell {cell} fails: {error}" for cell, error in fails.items()]
             fails = _errors(notebook)
             wrong += [f"the released {cell} passes" for cell in tests if cell not in fails]
-        points = {cell["grade_id"]: cell["points"] for cell in _graded_cells(notebook)}
-        by_hand = sum(points.values()) - sum(points[cell] for cell in tests)
-        results.append(Released(name, sum(points.values()), by_hand, wrong))
+        points = sum(cell["points"] for cell in cells)
+        results.append(Released(name, points, points - sum(tests.values()), wrong))
     return results
 
 
@@ -178,17 +178,9 @@ def _errors(notebook):
 
 
 def _graded_cells(notebook):
+    """What nbgrader notes of the cells that have points."""
     cells = (cell.metadata.get("nbgrader", {}) for cell in nbformat.read(notebook, 4).cells)
     return [cell for cell in cells if cell.get("grade")]
-
-
-def _tests(nb):
-    """The ids of the cells whose points a test decides."""
-    return [
-        cell.metadata.nbgrader.grade_id
-        for cell in nb.cells
-        if cell.metadata.get("nbgrader", {}).get("grade") and not cell.metadata.nbgrader.solution
-    ]
 
 
 # ---- grading
@@ -198,16 +190,19 @@ def _grade_one(api, course, name, student):
     released = course / "release" / name / f"{name}.ipynb"
     most = {_part(cell["grade_id"]): cell["points"] for cell in _graded_cells(released)}
     try:
-        remarks, known = _stage(course, name, student)
+        remarks, digest = _stage(course, name, student)
     except (OSError, ValueError) as error:
         return Graded(student, name, dict.fromkeys(most, 0.0), most, [str(error)])
-    if not known.exists():
+    folder = course / "autograded" / student / name  # nbgrader clears it before it grades again
+    mark, points = folder / DIGEST, _points(api, name, student)
+    if points is None or not mark.exists() or mark.read_text() != digest:
         result = _quietly(api.autograde, name, student)
         if not result["success"]:
             remarks.append(f"could not be graded: {_reason(result)}")
             return Graded(student, name, dict.fromkeys(most), most, remarks)
-        replace_file(known, b"")
-    graded = nbformat.read(course / "autograded" / student / name / f"{name}.ipynb", 4)
+        points = _points(api, name, student)
+        replace_file(mark, digest.encode())
+    graded = nbformat.read(folder / f"{name}.ipynb", 4)
     remarks += [
         f"{cell.metadata.get('nbgrader', {}).get('grade_id', cell.get('id'))} ran too long"
         for cell in graded.cells
@@ -215,24 +210,30 @@ def _grade_one(api, course, name, student):
     ]
     if not _quietly(api.generate_feedback, name, student)["success"]:
         remarks.append("no feedback could be made")
-    with api.gradebook as gradebook:
-        grades = gradebook.find_submission_notebook(name, name, student).grades
-        points = {
-            _part(grade.name): None
-            if grade.needs_manual_grade and grade.manual_score is None
-            else grade.score
-            for grade in grades
-        }
     return Graded(student, name, {part: points[part] for part in most}, most, remarks)
 
 
 TOO_LONG = ("CellTimeoutError", "KeyboardInterrupt")
+DIGEST = ".digest"  # of what was graded
+
+
+def _points(api, name, student):
+    """{part: points, or None where a human has to look}; None if the gradebook has nothing."""
+    from nbgrader.api import MissingEntry
+
+    with api.gradebook as gradebook:
+        try:
+            grades = gradebook.find_submission_notebook(name, name, student).grades
+        except MissingEntry:
+            return None
+        waits = {g.name: g.needs_manual_grade and g.manual_score is None for g in grades}
+        return {_part(g.name): None if waits[g.name] else g.score for g in grades}
 
 
 def _stage(course, name, student):
     """Copy a submission, repaired so that nbgrader can grade it.
 
-    Returns what there is to remark, and a file that is there if just this was graded before.
+    Returns what there is to remark, and a digest of all that decides the points.
     """
     source, folder = course / "submitted" / student / name, course / "staged" / student / name
     file, remarks = _notebook_in(source, name)
@@ -250,7 +251,7 @@ def _stage(course, name, student):
     replace_file(folder / f"{name}.ipynb", staged)
     graded_with = [course / "source" / name / f"{name}.ipynb", course / CLASS_FILE]
     digest = hashlib.sha256(b"".join([staged, *(path.read_bytes() for path in graded_with)]))
-    return remarks, folder.with_name(f"{name}.{digest.hexdigest()[:16]}.graded")
+    return remarks, digest.hexdigest()
 
 
 def _notebook_in(folder, name):
@@ -279,6 +280,8 @@ def _restore_cells(nb, released):
         place = found + 1
         own = nb.cells[found]
         lost_marks += "nbgrader" not in own.metadata
+        if own.cell_type != cell.cell_type:
+            own = nb.cells[found] = nbformat.from_dict({**cell, "source": own.source})
         own.metadata["nbgrader"] = cell.metadata.nbgrader
         if cell.metadata.nbgrader.locked and own.source.strip() != cell.source.strip():
             remarks.append(f"{cell.metadata.nbgrader.grade_id} was edited; the original is used")
@@ -300,11 +303,15 @@ def _find(cell, cells, place):
         lambda at, one: mark(one) == mark(cell),
         lambda at, one: one.get("id") == cell.id,
         lambda at, one: first_line(one) == first_line(cell) != "",
-        lambda at, one: at == place and not mark(one) and not cell.metadata.nbgrader.locked,
+        lambda at, one: (
+            at == place
+            and not (mark(one) or cell.metadata.nbgrader.locked)
+            and one.cell_type == cell.cell_type
+        ),
     )
     for is_alike in alike:
         for at, one in enumerate(cells):
-            if one.cell_type == cell.cell_type and is_alike(at, one):
+            if is_alike(at, one):
                 return at
     return None
 

@@ -12,6 +12,7 @@ import importlib.metadata
 import json
 import os
 import re
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -31,6 +32,7 @@ PROTOCOL = 1  # to be raised when a run does something else than before: old rec
 RUNS = ROOT / "results" / "runs"  # the records of the published tables
 STUDIES = ("A", "B", "C")
 CLEAN, SAME = "clean", "clean, the same images"  # scores; SAME is of those that are corrupted too
+ONE_AT_A_TIME = threading.Lock()  # TensorFlow's seed is the process's: a worker may have threads
 MOST_DEATHS = 10  # of workers that held a run, before the run itself is taken to be the cause
 
 
@@ -109,7 +111,8 @@ def perform(run, source, fingerprint):
             f"got images with the fingerprint {dataset.fingerprint[:12]}..., expected "
             f"{fingerprint[:12]}...: this worker reads other data than the others"
         )
-    measured = _distances(run, dataset) if run.study == "C" else _train_and_score(run, dataset)
+    with ONE_AT_A_TIME:
+        measured = _distances(run, dataset) if run.study == "C" else _train_and_score(run, dataset)
     return {
         **identity(run, dataset),
         **measured,

@@ -18,6 +18,7 @@ from augment_utils.classroom import CLASS_FILE
 from augment_utils.cli import ROOT
 
 CLASS = {"year": 2026, "images": "patches"}  # of their students' images, whatever the course's
+SECONDS = 90  # a cell may run: long enough for a training, and an endless loop is not waited for
 KEPT = Path(__file__).with_name("submissions")
 SOLUTION = re.compile(r"^[ ]*### BEGIN SOLUTION\n(.*?)^[ ]*### END SOLUTION\n?", re.S | re.M)
 
@@ -38,16 +39,16 @@ def kept(assignment):
     return [{**blank, "says": one["student"], **one} for one in found]
 
 
-def build(folder, names=None, students=None, seconds=90):
+def build(folder, names=None, students=None):
     """A course in an empty folder, released, with what is kept handed in.
 
-    `names` of assignments and `students` choose; a cell may run for so many seconds.
+    `names` of assignments and `students` choose.
     """
     folder = Path(folder)
     shutil.copytree(ROOT / "assignments" / "source", folder / "source")
     (folder / CLASS_FILE).write_text(json.dumps(CLASS), "utf-8")
     settings = (ROOT / "assignments" / "nbgrader_config.py").read_text("utf-8")
-    limited = re.sub(r"(?m)^(c.Execute.timeout = )\d+", rf"\g<1>{seconds}", settings)
+    limited = re.sub(r"(?m)^(c.Execute.timeout = )\d+", rf"\g<1>{SECONDS}", settings)
     (folder / "nbgrader_config.py").write_text(limited, "utf-8")
     course.release(folder, check=False)
     for name in course.assignments_of(folder) if names is None else names:

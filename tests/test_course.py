@@ -16,7 +16,7 @@ import pytest
 import skimage.exposure
 from click.testing import CliRunner
 
-from augment_utils import classroom, course
+from augment_utils import classroom, course, load_cifar10
 from augment_utils.classroom import Personal, by_hand, drawn
 from augment_utils.cli import ROOT, main
 
@@ -195,10 +195,29 @@ def test_points_given_by_hand_stay_and_nothing_is_run_twice(tmp_path):
     (again,) = course.grade(folder)
     assert again.waiting == [] and again.parts["explain"] == 3 and again.points == 24
     assert notebook.stat().st_mtime_ns == first
-    changed = folder / "submitted" / "right" / name / f"{name}.ipynb"
-    changed.write_text(changed.read_text("utf-8").replace("minlength=256", "minlength=255"))
+    file = folder / "submitted" / "right" / name / f"{name}.ipynb"
+    original = file.read_text("utf-8")
+    file.write_text(original.replace("minlength=256", "minlength=255"), "utf-8")
     (later,) = course.grade(folder)
     assert later.parts["histogram"] == 0 and notebook.stat().st_mtime_ns > first
+    file.write_text(original, "utf-8")  # what was graded once and handed in again
+    assert course.grade(folder)[0].parts["histogram"] == 2
+    (folder / "gradebook.db").unlink()
+    assert course.grade(folder)[0].parts["histogram"] == 2
+
+
+def test_cells_turned_into_text_are_turned_back(tmp_path):
+    name = NAMES[0]
+    folder = kept_submissions.build(tmp_path / "course", [name], ["right"])
+    file = folder / "submitted" / "right" / name / f"{name}.ipynb"
+    nb = nbformat.read(file, 4)
+    for at, cell in enumerate(nb.cells):
+        if role(cell).get("grade_id") in ("test-cdf", "stretch"):
+            text = nbformat.v4.new_markdown_cell(cell.source, metadata=cell.metadata)
+            nb.cells[at] = text
+    nbformat.write(nb, file)
+    (result,) = course.grade(folder)
+    assert result.points == 21 and result.waiting == ["explain"]
 
 
 def test_a_folder_of_no_assignment_is_reported_and_the_rest_is_graded(tmp_path):
@@ -297,6 +316,23 @@ def test_the_submissions_folder_says_whose_it_is_and_the_course_which_class(here
     monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
     assert classroom.whose("bert") == "anna"
     assert classroom.find_class_file() == here / classroom.CLASS_FILE
+
+
+def test_a_class_can_work_on_cifar10(here, needs_cifar10):
+    write_class(here, images="cifar10")
+    images = load_cifar10().x_test[:1000].astype(float)
+    own = Personal("anna", "one").image().astype(float)
+    factors = (own * images).sum(axis=(1, 2, 3)) / (images**2).sum(axis=(1, 2, 3))
+    off = np.abs(own - factors[:, None, None, None] * images).max(axis=(1, 2, 3))
+    assert off.min() < 1 and 0.69 < factors[off.argmin()] < 1.01  # one of them, darkened
+
+
+def test_patches_are_not_taken_for_cifar10(here, monkeypatch):
+    monkeypatch.setenv("AUGMENT_DATA", "patches")
+    write_class(here, images="cifar10")
+    classroom._test_images.cache_clear()
+    with pytest.raises(ValueError, match=r"works on CIFAR-10, and here are photo patches"):
+        Personal("anna", "one").image()
 
 
 @pytest.mark.parametrize("student", ["", "  "])

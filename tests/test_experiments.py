@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -99,6 +100,13 @@ def test_a_record_says_all_that_defines_it():
 @pytest.mark.parametrize("run", [SLOW[0], SLOW[5], grid("smoke", "A")[1], QUICK[3]], ids=str)
 def test_the_same_seed_gives_the_same_record(run):
     assert without_seconds(perform_here(run)) == without_seconds(perform_here(run))
+
+
+def test_runs_at_once_in_one_process_do_not_disturb_each_other():
+    runs = [SLOW[0], SLOW[1], SLOW[4], SLOW[5]]
+    with ThreadPoolExecutor(len(runs)) as pool:
+        at_once = [without_seconds(record) for record in pool.map(perform_here, runs)]
+    assert at_once == [without_seconds(perform_here(run)) for run in runs]
 
 
 def test_study_a_is_of_two_classes_and_not_of_corruptions():
