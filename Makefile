@@ -28,6 +28,11 @@ bench: $(READY)  ## measure the transforms beside their peers; remakes the READM
 results: $(READY)  ## make the tables and figures of the experiments anew from results/runs
 	$(BIN)/python -m augment_utils experiments report
 
+book: $(READY)  ## build the web edition in build/book from the committed notebooks
+	rm -rf build/book
+	$(BIN)/python -m sphinx -W --keep-going -q -E -c book -d build/doctrees . build/book
+	@echo "Open build/book/index.html"
+
 assignments: $(READY)  ## make and check the students' notebooks in assignments/release
 	$(BIN)/python -m augment_utils assignments release
 
@@ -49,4 +54,4 @@ $(READY): requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-.PHONY: help run test lab data refresh bench results assignments grade env lock
+.PHONY: help run test lab data refresh bench results book assignments grade env lock

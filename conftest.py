@@ -1,17 +1,23 @@
-"""Which images the tests use, and how strictly nbval compares the notebooks.
+"""Which images and which browser the tests use, and how strictly nbval compares the notebooks.
 
 With CIFAR-10 at hand (AUGMENT_DATA, or a verified copy in Keras' cache) every output is
 compared. Without it everything runs on the embedded photo patches, and only what is tagged
 `nbval-check-output`, which holds on any images, is compared. Nothing is downloaded.
+
+Tests that need a browser ask for the fixture `browser`. Where there is none they are skipped,
+and the last lines of the run say so in red.
 """
 
 import os
+import shutil
 
 import pytest
 
 from augment_utils import load_cifar10
 from augment_utils.datasets import find_cached_archive, is_cifar10
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+NO_BROWSER = "there is no Chromium to drive"
 AT_HAND = "AUGMENT_TESTS_CIFAR10"  # from the first process to xdist's workers
 
 
@@ -45,3 +51,34 @@ def real_images():
 def needs_cifar10():
     if not cifar10_at_hand():
         pytest.skip("needs CIFAR-10: the committed outputs are of its first 1,000 images")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Playwright's Browser: the system's Chromium without a window, or else Playwright's own."""
+    from playwright.sync_api import Error, sync_playwright
+
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    is_root = hasattr(os, "geteuid") and os.geteuid() == 0  # Chromium's sandbox refuses root
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(
+                executable_path=found, args=["--no-sandbox"] if is_root else []
+            )
+        except Error as error:
+            pytest.skip(f"{NO_BROWSER}: {error.message.splitlines()[0]}")
+        yield browser
+        browser.close()
+
+
+def pytest_terminal_summary(terminalreporter):
+    skipped = terminalreporter.stats.get("skipped", [])
+    missed = [report.nodeid for report in skipped if NO_BROWSER in str(report.longrepr)]
+    if missed:
+        terminalreporter.section("NOT TESTED IN A BROWSER", red=True, bold=True)
+        for line in (
+            f"{len(missed)} tests were skipped, because {NO_BROWSER}:",
+            *missed,
+            f"Put one of {', '.join(BROWSERS)} on the PATH, or: playwright install chromium",
+        ):
+            terminalreporter.write_line(line, red=True)

@@ -1,0 +1,100 @@
+"""Settings of the web edition, whose pages are the notebooks themselves: `make book`."""
+
+import importlib.metadata
+from pathlib import Path
+
+import nbformat
+from myst_nb.core.render import NbElementRenderer
+from sphinx import addnodes
+
+ROOT = Path(__file__).resolve().parents[1]  # which Sphinx reads from, so that links hold in both
+
+project = "Image augmentation and contrast"
+author = "The authors of augment_utils"
+copyright = "the authors of augment_utils; text and figures CC BY 4.0, code MIT"
+release = importlib.metadata.version("augment-utils")
+language = "en"
+
+root_doc = "book/index"
+include_patterns = ["book/*.md", "notebooks/*.ipynb", "assignments/README.md", "results/report.md"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_design",
+    "sphinx-mathjax-offline",
+]
+nitpick_ignore_regex = [("py:class", ".*")]  # the words in the types of numpydoc
+
+myst_enable_extensions = ["dollarmath", "colon_fence", "substitution", "html_image", "attrs_inline"]
+myst_heading_anchors = 4
+
+nb_execution_mode = "off"  # what is committed is what is shown
+nb_code_prompt_show = "Show the solution"
+nb_code_prompt_hide = "Hide the solution"
+nb_mime_priority_overrides = [("html", "image/png", 0)]
+
+autodoc_typehints = "none"  # the docstrings say more
+napoleon_google_docstring = False
+
+html_theme = "sphinx_book_theme"
+html_title = project
+html_static_path = ["static"]
+html_css_files = ["book.css"]
+html_favicon = "static/favicon.svg"
+html_extra_path = ["root"]
+html_sourcelink_suffix = ""  # so that a notebook is downloaded as one
+html_theme_options = {
+    "use_download_button": True,
+    "use_fullscreen_button": False,
+    "show_navbar_depth": 1,
+    "show_toc_level": 2,
+    "navbar_persistent": [],  # the search is in the sidebar
+}
+html_context = {"default_mode": "auto"}  # dark or light as the reader's system is
+
+
+def gallery():
+    """A card for each notebook: its title, its thumbnail, and why anyone would care."""
+    cards = []
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        cells = nbformat.read(path, 4).cells
+        title, _, rest = cells[0].source.removeprefix("# ").partition("\n")
+        why = rest.strip().partition("\n\n")[0]
+        (figure,) = [c for c in cells if "thumbnail" in c.metadata.get("tags", [])]
+        alt = next(o.metadata["image/png"]["alt"] for o in figure.outputs if "data" in o)
+        cards.append(
+            f":::{{grid-item-card}} {title}\n"
+            f":link: ../notebooks/{path.stem}\n:link-type: doc\n"
+            f":img-top: ../images/{path.stem}.png\n:img-alt: {alt}\n\n{why}\n:::"
+        )
+    return "::::{grid} 1 1 2 2\n:gutter: 3\n\n" + "\n\n".join(cards) + "\n::::"
+
+
+myst_substitutions = {"gallery": gallery()}
+
+
+def with_alt_text(render_image):
+    """MyST-NB shows a notebook's figure without the alternative text in its metadata."""
+
+    def render(self, data):
+        nodes = render_image(self, data)
+        nodes[0]["alt"] = data.output_metadata[data.mime_type]["alt"]
+        return nodes
+
+    return render
+
+
+NbElementRenderer.render_image = with_alt_text(NbElementRenderer.render_image)
+
+
+def without_links_to_folders(app, doctree):
+    """A folder of the repository is no page: its name is shown, and leads nowhere."""
+    for link in list(doctree.findall(addnodes.pending_xref)):
+        if (Path(doctree["source"]).parent / link["reftarget"]).is_dir():
+            link.replace_self(link.children)
+
+
+def setup(app):
+    app.connect("doctree-read", without_links_to_folders)
