@@ -65,6 +65,17 @@ class Comparison(NamedTuple):
     after_holm: bool = False  # whether the verdict stands when all rows are taken together
 
 
+class Headline(NamedTuple):
+    """All uses of contrast in one comparison, in short."""
+
+    study: str
+    corruption: str | None  # None: clean test images
+    images: int
+    verdicts: Counter  # how many uses have which
+    highest: Comparison
+    lowest: Comparison
+
+
 def arms(study):
     """The rows of a study's tables."""
     names = experiments.conditions_of(study)
@@ -137,6 +148,32 @@ def accuracy_by_seed(records, study, images, scores=(CLEAN,)):
                 percent = 100 * np.mean([record["scores"][name][way] for name in scores])
                 accuracy.setdefault((run["condition"], way), {})[run["seed"]] = percent
     return accuracy
+
+
+def headlines(records):
+    """One for each comparison: how many uses of contrast are better or worse, and the extremes.
+
+    Clean test images for every size; corrupted ones for the largest that has results.
+    """
+    comparisons = [
+        (study, None, images, (CLEAN,))
+        for study in "AB"
+        for images in sizes_with_results(records, study)
+    ]
+    comparisons += [
+        ("B", name, images, corrupted(name))
+        for images in sizes_with_results(records, "B")[:1]
+        for name in CORRUPTIONS
+    ]
+    found = []
+    for study, corruption, images, scores in comparisons:
+        rows = compare(records, study, images, scores)
+        rows = [row for row in rows if row.label.split(",")[0] in training.TRANSFORMS]
+        if rows:
+            verdicts = Counter(row.verdict for row in rows)
+            extremes = (pick(rows, key=lambda row: row.difference) for pick in (max, min))
+            found.append(Headline(study, corruption, images, verdicts, *extremes))
+    return found
 
 
 def sentence(row):
@@ -215,19 +252,23 @@ def prediction(records, images):
     }
 
 
+def predictions(records):
+    """{size of study B's training set: its :func:`prediction`}, of the sizes that have one."""
+    sizes = sizes_with_results(records, "B")
+    return {images: found for images in sizes if (found := prediction(records, images))}
+
+
 def prediction_sentence(records):
     """How well study C foretells study B, in words."""
     sentences = []
-    for images in sizes_with_results(records, "B"):
-        found = prediction(records, images)
-        if found:
-            (overall, reach), (within, reach_within) = found["overall"], found["within"]
-            sentences.append(
-                f"with {images:,} images, the rank correlation of distance and loss of accuracy is "
-                f"{overall:.2f} ± {reach:.2f} over all corruptions and severities, and "
-                f"{within:.2f} ± {reach_within:.2f} among the transforms under one of them "
-                f"({found['seeds']} seeds)"
-            )
+    for images, found in predictions(records).items():
+        (overall, reach), (within, reach_within) = found["overall"], found["within"]
+        sentences.append(
+            f"with {images:,} images, the rank correlation of distance and loss of accuracy is "
+            f"{overall:.2f} ± {reach:.2f} over all corruptions and severities, and "
+            f"{within:.2f} ± {reach_within:.2f} among the transforms under one of them "
+            f"({found['seeds']} seeds)"
+        )
     if not sentences:
         return "How well study C foretells study B is not known before both have run."
     return f"**Study C foretells study B**: {'; '.join(sentences)}."

@@ -1,5 +1,6 @@
 """The figures of the experiments, each from the records, with the words for who cannot see it."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,12 +16,13 @@ from augment_utils.experiments_compare import (
     compare,
     corrupted,
     prediction,
-    prediction_sentence,
     sizes_with_results,
 )
 from augment_utils.plotting import BLUE, GREEN, INK, ORANGE, RED
 
 COLOURS = dict(zip(VERDICTS, (BLUE, RED, "#6B7780"), strict=True))
+NOT_DRAWN = ("none", training.TODAYS_ADADELTA)  # the zero line, and a row far off the others
+NEAR = 0.2  # the distance at which the words of study C's figure cut it in two
 
 
 class ReportFigure(NamedTuple):
@@ -52,9 +54,7 @@ def draw_corrupted(records):
 
 def _forest(study, panels, remark=""):
     """Differences with their intervals: a row for each arm, a panel for each comparison."""
-    labels = [
-        arm.label for arm in arms(study) if arm.label not in ("none", training.TODAYS_ADADELTA)
-    ]
+    labels = [arm.label for arm in arms(study) if arm.label not in NOT_DRAWN]
     width = 9 if len(panels) > 2 else 7
     fig = Figure(figsize=(width, 0.27 * len(labels) + 1.4), layout="constrained")
     axes = fig.subplots(1, max(len(panels), 1), sharey=True, squeeze=False)[0]
@@ -148,56 +148,77 @@ def draw_study_c(records):
 
 def _alt_of_differences(study):
     def alt(records):
-        parts = [
-            f"with {images:,} images, {_counts(compare(records, study, images))}"
+        panels = {
+            f"With {images:,} training images": compare(records, study, images)
             for images in sizes_with_results(records, study)
-        ]
-        return _alt(f"Study {study}, clean test images", parts)
+        }
+        return _alt_of_forest(f"Study {study} on clean test images", panels)
 
     return alt
 
 
 def _alt_of_corrupted(records):
-    parts = [
-        f"under {name}, {_counts(compare(records, 'B', images, corrupted(name)))}"
+    panels = {
+        f"Under {name}": compare(records, "B", images, corrupted(name))
         for images in sizes_with_results(records, "B")[:1]
         for name in CORRUPTIONS
-    ]
-    return _alt("Study B, corrupted test images", parts)
+    }
+    return _alt_of_forest("Study B on corrupted test images", panels)
 
 
-def _alt(about, parts):
+def _alt_of_forest(about, panels):
+    parts = [f"{title}, {_extent(rows)}." for title, rows in panels.items()]
     return (
-        f"{about}: difference to no contrast step with its 95 % interval, a row for each use. "
-        f"{'; '.join(parts) or 'No results yet'}."
+        f"{about}: for each use, the difference of its accuracy to none in points with the 95 % "
+        f"interval. {' '.join(parts) or 'No results yet.'}"
     )
 
 
-def _counts(rows):
-    rows = [row for row in rows if row.label != "none"]
-    named = [
-        f"{verdict}: {', '.join(row.label for row in rows if row.verdict == verdict) or 'no row'}"
-        for verdict in ("better", "worse")
-    ]
-    return " and ".join(named)
+def _extent(rows):
+    """How many of the rows that are drawn have which verdict, and how far they reach."""
+    rows = [row for row in rows if row.label not in NOT_DRAWN]
+    if not rows:
+        return "no results yet"
+    counts = Counter(row.verdict for row in rows)
+    low, high = (pick(rows, key=lambda row: row.difference) for pick in (min, max))
+    return (
+        f"{', '.join(f'{counts[verdict]} {verdict}' for verdict in VERDICTS)}, from "
+        f"{low.difference:+.1f} ({low.label}) to {high.difference:+.1f} ({high.label})"
+    )
 
 
 def _alt_of_severity(records):
-    parts = []
+    clean, parts = [], []
     for name in CORRUPTIONS:
-        ends = [
-            f"{label} from {curve[0].mean:.0f} to {curve[-1].mean:.0f} %"
-            for label, curve in _courses(records, name).items()
-            if curve and all(curve)
-        ]
-        parts.append(f"under {name}: {', '.join(ends) or 'no results yet'}")
-    return f"Mean accuracy from clean images to severity 5, {'; '.join(parts)}."
+        curves = [curve for curve in _courses(records, name).values() if curve and all(curve)]
+        if curves:
+            clean += [curve[0].mean for curve in curves]
+            ends = [curve[-1] for curve in curves]
+            low, high = (pick(ends, key=lambda row: row.mean) for pick in (min, max))
+            parts.append(
+                f"under {name} from {low.mean:.0f} % ({low.label}) to {high.mean:.0f} % "
+                f"({high.label})"
+            )
+    about = f"Mean accuracy against severity, a line for each of {len(LINES)} uses. "
+    if not parts:
+        return f"{about}No results yet."
+    return (
+        f"{about}On clean images they lie between {min(clean):.0f} and {max(clean):.0f} %. At "
+        f"severity 5 they lie {'; '.join(parts)}."
+    )
 
 
 def _alt_of_prediction(records):
+    about = "Loss of accuracy against distance, a point for each transform, corruption and severity"
+    sizes = sizes_with_results(records, "B")
+    found = prediction(records, sizes[0]) if sizes else None
+    if not found:
+        return f"{about}. No results yet."
+    loss, near = found["loss"].mean(axis=-1), found["distance"] <= NEAR
     return (
-        "Loss of accuracy against distance, a point for each transform, corruption and severity. "
-        f"{prediction_sentence(records).replace('**', '')}"
+        f"{about} ({sizes[0]:,} training images). Up to a distance of {NEAR} the largest loss is "
+        f"{loss[near].max(initial=0):.0f} points, beyond it {loss[~near].max(initial=0):.0f}. The "
+        f"rank correlation of all points is {found['overall'][0]:.2f}."
     )
 
 

@@ -1,19 +1,20 @@
 """The pages of the experiments: what the README shows, and all of it in results/report.md."""
 
 import textwrap
-from collections import Counter
 
 import numpy as np
 
-from augment_utils import experiments, training
+from augment_utils import experiments
 from augment_utils.cli import replace_file
 from augment_utils.corruptions import CORRUPTIONS
+from augment_utils.experiments_chinese import chinese_page
 from augment_utils.experiments_compare import (
     CLEAN,
     VERDICTS,
     arms,
     compare,
     corrupted,
+    headlines,
     missing,
     prediction_sentence,
     provenance,
@@ -34,14 +35,15 @@ from augment_utils.pages import figure_png, markdown_table, put_between_marks
 COMMAND = "make results"
 
 
-def report(folder, readme, page, images):
+def report(folder, readme, chinese, page, images):
     """Put the short tables into the README, all of them into a page, and draw the figures.
 
     Parameters
     ----------
-    folder, readme, page, images : pathlib.Path
+    folder, readme, chinese, page, images : pathlib.Path
         The records to read; the README, which has the two marks that the short tables go
-        between; the page to write, results/report.md; the folder for the figures.
+        between; the Chinese README, which has them too and gets the sentences; the page to
+        write, results/report.md; the folder for the figures.
 
     Returns
     -------
@@ -51,24 +53,29 @@ def report(folder, readme, page, images):
     Raises
     ------
     FileNotFoundError
-        There are no records, or no README.
+        There are no records, or one README is missing.
     ValueError
-        A file that is no record, records of several data sets, or no marks in the README.
+        A file that is no record, records of several data sets, or no marks in a README.
     """
     records = published(folder)
     state = missing(records, folder)
-    text = put_between_marks(readme.read_text("utf-8"), short_page(records, state), COMMAND)
+    pages = {readme: short_page(records, state), chinese: chinese_page(records)}
+    texts = {
+        path: put_between_marks(path.read_text("utf-8"), made, COMMAND)
+        for path, made in pages.items()
+    }
     pictures = {figure.name: figure_png(figure.draw(records)) for figure in FIGURES}
     for name, png in pictures.items():
         replace_file(images / f"{name}.png", png)
     replace_file(page, full_page(records, state).encode())
-    replace_file(readme, text.encode())
+    for path, text in texts.items():
+        replace_file(path, text.encode())
     return state
 
 
 def short_page(records, state):
     """What the README shows: the headlines, and for studies A and B a figure and a table."""
-    parts = [*headlines(records), prediction_sentence(records)]
+    parts = [*headline_sentences(records), prediction_sentence(records)]
     for study, figure in (("A", STUDY_A), ("B", STUDY_B)):
         if sizes_with_results(records, study):
             parts += [_picture(records, figure), comparison_table(records, study)]
@@ -84,7 +91,7 @@ def full_page(records, state):
     text = _paragraphs(
         "# Does contrast equalization help a CNN?",
         f"Made by `{COMMAND}` from the records in [runs](runs). {state}",
-        *headlines(records),
+        *headline_sentences(records),
         prediction_sentence(records),
         "## Where the numbers come from",
         provenance(records),
@@ -133,32 +140,17 @@ DIFFERENCE_NOTE = (
 )
 
 
-def headlines(records):
-    """A paragraph for each comparison: how many uses of contrast are better or worse, the extremes.
-
-    Clean test images for every size; corrupted ones for the largest that has results.
-    """
-    comparisons = [
-        (f"Study {study}, {images:,} images", compare(records, study, images))
-        for study in "AB"
-        for images in sizes_with_results(records, study)
-    ]
-    comparisons += [
-        (f"Study B under {name}, {images:,} images", compare(records, "B", images, corrupted(name)))
-        for images in sizes_with_results(records, "B")[:1]
-        for name in CORRUPTIONS
-    ]
+def headline_sentences(records):
+    """A paragraph for each headline."""
     paragraphs = []
-    for title, rows in comparisons:
-        rows = [row for row in rows if row.label.split(",")[0] in training.TRANSFORMS]
-        if rows:
-            counts = Counter(row.verdict for row in rows)
-            counted = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS)
-            highest, lowest = (pick(rows, key=lambda r: r.difference) for pick in (max, min))
-            paragraphs.append(
-                f"**{title}**: of {len(rows)} uses of contrast, {counted}. "
-                f"Highest: {sentence(highest)}. Lowest: {sentence(lowest)}."
-            )
+    for each in headlines(records):
+        under = f" under {each.corruption}" if each.corruption else ""
+        counted = ", ".join(f"{each.verdicts[verdict]} {verdict}" for verdict in VERDICTS)
+        paragraphs.append(
+            f"**Study {each.study}{under}, {each.images:,} images**: of {each.verdicts.total()} "
+            f"uses of contrast, {counted}. "
+            f"Highest: {sentence(each.highest)}. Lowest: {sentence(each.lowest)}."
+        )
     return paragraphs
 
 
@@ -209,7 +201,7 @@ def distance_table(records):
     return (
         "Distance between a transformed corrupted image and the transformed clean one, in units of "
         "the distance between two transformed clean images; mean of five severities.\n\n"
-        + markdown_table(["", *CORRUPTIONS], lines)
+        + markdown_table(["Transform", *CORRUPTIONS], lines)
     )
 
 
@@ -238,7 +230,9 @@ def _difference_and_verdict(row):
 
 
 def _picture(records, figure, folder="images"):
-    return f"![{figure.alt(records)}]({folder}/{figure.name}.png)"
+    table = figure in (STUDY_A, STUDY_B, CORRUPTED)
+    words = figure.alt(records) + table * " The table below has all the numbers."
+    return f"![{words}]({folder}/{figure.name}.png)"
 
 
 def _paragraphs(*parts):

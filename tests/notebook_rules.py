@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from itertools import pairwise
 
 import numpy as np
 from PIL import Image
@@ -13,6 +14,9 @@ MACHINE_PATH = re.compile(
     r"(?<![\w.:/])/(?:home|root|Users|tmp|var|opt|usr|mnt|work|content|private)/|[A-Z]:\\\\?\w"
 )
 SECTIONS = ("## Watch out", "## Your turn", "## What we have seen", "## References")
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+EMPTY_HEADER = re.compile(r"^\|(?:.*\|)? *\|.*\n\| *:?-", re.MULTILINE)  # of a table's column
+LIST_BY_MISTAKE = re.compile(r"^(?!\s*(?:[-+*]|\d+[.)]) |  )\S.*\n(?:\d+[.)]|[-+*]) ", re.MULTILINE)
 MAX_LINES = 20
 MIN_WORDS_A_CELL = 15
 
@@ -85,6 +89,15 @@ def problems(notebook):
     for wanted in ("**You will**", "**You need**", "**Time**", "**Next**", *SECTIONS):
         if wanted not in prose:
             found.append(f"lacks {wanted}")
+    levels = [len(marks) for marks in re.findall(r"^(#+) ", FENCED.sub("", prose), re.MULTILINE)]
+    if levels[:1] != [1] or levels.count(1) != 1:
+        found.append("has not exactly one title, at its beginning")
+    if any(below > above + 1 for above, below in pairwise(levels)):
+        found.append("skips a level of headings")
+    if EMPTY_HEADER.search(prose):
+        found.append("has a table with an empty cell in its header")
+    if hit := LIST_BY_MISTAKE.search(prose):
+        found.append(f"has a paragraph that goes on as a list: {hit[0]!r}")
     exercises = len(re.findall(r"^\*\*Exercise \d|^### Exercise \d", prose, re.MULTILINE))
     solutions = sum("solution" in tags_of(cell) for cell in cells)
     if not 2 <= exercises <= solutions:

@@ -1,6 +1,7 @@
 """The tables say what the records say, and the pages what the tables say."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 from notebook_rules import look_alike
 from scipy import stats
 
-from augment_utils import cli, experiments
+from augment_utils import cli, experiments, training
+from augment_utils import experiments_chinese as chinese
 from augment_utils import experiments_compare as compared
 from augment_utils import experiments_figures as figures
 from augment_utils import experiments_report as report
@@ -18,6 +20,7 @@ from augment_utils.corruptions import CORRUPTIONS, SEVERITIES
 ROOT = Path(__file__).parents[1]
 NAMES = [f"{name} {severity}" for name in CORRUPTIONS for severity in SEVERITIES]
 PICTURES = [f"{figure.name}.png" for figure in figures.FIGURES]
+READMES = ["README.md", "README.zh-CN.md"]
 
 
 def record(study, condition, images, seed, **content):
@@ -142,6 +145,20 @@ def test_a_perfect_prediction_is_one(sign):
     assert compared.prediction(foretold(sign), 10_000) is None
 
 
+@pytest.mark.parametrize("figure", figures.FIGURES, ids=lambda figure: figure.name)
+def test_the_words_for_a_figure_are_few(figure):
+    assert 30 < len(figure.alt(compared.published()).split()) < 120
+    assert figure.alt([]).endswith("No results yet.")
+
+
+def test_the_words_for_a_figure_count_its_rows():
+    words = figures.STUDY_A.alt(small_grid([1.0, 2.5, 0.5, 3.0, 1.5]))
+    assert words.endswith(
+        "With 10,000 training images, 1 better, 1 worse, 0 not distinguishable, from -10.2 "
+        "(CLAHE, training only) to +1.7 (CLAHE, both sides)."
+    )
+
+
 # ---- pages
 
 
@@ -149,7 +166,8 @@ def test_a_perfect_prediction_is_one(sign):
 def repository(tmp_path):
     """As much of the repository as `report` reads."""
     (tmp_path / "images").mkdir()
-    shutil.copy(ROOT / "README.md", tmp_path)
+    for name in READMES:
+        shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "results" / "runs", tmp_path / "results" / "runs")
     return tmp_path
 
@@ -157,7 +175,7 @@ def repository(tmp_path):
 def make(repository):
     return report.report(
         repository / "results" / "runs",
-        repository / "README.md",
+        *(repository / name for name in READMES),
         repository / "results" / "report.md",
         repository / "images",
     )
@@ -165,7 +183,7 @@ def make(repository):
 
 def test_pages_and_figures_are_those_of_the_records(repository):
     make(repository)
-    for name in ("README.md", "results/report.md"):
+    for name in (*READMES, "results/report.md"):
         assert (repository / name).read_text("utf-8") == (ROOT / name).read_text("utf-8"), name
     assert sorted(path.name for path in (repository / "images").iterdir()) == sorted(PICTURES)
     for name in PICTURES:
@@ -174,11 +192,11 @@ def test_pages_and_figures_are_those_of_the_records(repository):
 
 
 def test_twice_gives_the_same_bytes(repository):
-    written = [repository / "README.md", repository / "results" / "report.md"]
+    written = [repository / name for name in (*READMES, "results/report.md")]
     written += [repository / "images" / name for name in PICTURES]
     make(repository)
     first = [path.read_bytes() for path in written]
-    for path in written[1:]:
+    for path in written[2:]:
         path.unlink()
     make(repository)
     assert [path.read_bytes() for path in written] == first
@@ -190,8 +208,8 @@ def test_a_changed_record_changes_the_page(repository):
     changed["scores"]["clean"]["raw"] += 0.05
     path.write_text(json.dumps(changed), "utf-8")
     make(repository)
-    name = "README.md"
-    assert (repository / name).read_text("utf-8") != (ROOT / name).read_text("utf-8")
+    for name in READMES:
+        assert (repository / name).read_text("utf-8") != (ROOT / name).read_text("utf-8")
 
 
 def test_what_is_missing_or_failed_is_said(repository):
@@ -229,8 +247,26 @@ def test_the_page_counts_the_seeds_of_the_records():
     assert "Seeds: 2 in study A with 2,000 images, 3 in study A with 10,000 images." in said
 
 
-def test_without_records_or_marks_it_says_so(repository):
-    (repository / "README.md").write_text("nothing", "utf-8")
+def test_the_chinese_sentences_say_what_the_english_ones_say():
+    assert list(chinese.TRANSFORMS) == list(training.TRANSFORMS)
+    assert list(chinese.WAYS) == list(compared.WAYS)
+    assert tuple(chinese.VERDICTS) == compared.VERDICTS
+    assert set(chinese.UNDER) == {None, *CORRUPTIONS}
+    records = compared.published()
+    english = [*report.headline_sentences(records), compared.prediction_sentence(records)]
+    translated = chinese.chinese_page(records).split("\n\n")
+    assert len(translated) == len(english) + 1  # the last one says where the tables are
+    for own, other in zip(english, translated, strict=False):
+        numbers = [re.findall(r"[+-]?\d[\d.,]*\b", text) for text in (own, other)]
+        assert numbers[0] == numbers[1]
+        assert own.count("better than none by") == other.count("比不用时高")
+        assert own.count("worse than none by") == other.count("比不用时低")
+        assert own.count("it does not survive") == other.count("不再成立")
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_without_records_or_marks_it_says_so(repository, name):
+    (repository / name).write_text("nothing", "utf-8")
     with pytest.raises(ValueError, match="the README needs one line <!-- made by `make results`"):
         make(repository)
     shutil.rmtree(repository / "results" / "runs")

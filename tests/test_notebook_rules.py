@@ -81,6 +81,24 @@ def with_a_long_cell(notebook):
     code_cells(notebook)[4].source = "x = 1\n" * 21
 
 
+def with_a_second_title(notebook):
+    notebook.cells.append(nbformat.v4.new_markdown_cell("# More"))
+
+
+def with_a_skipped_level(notebook):
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = cell.source.replace("## Your turn", "#### Your turn")
+
+
+def with_a_list_by_mistake(notebook):
+    notebook.cells[0].source += "\n\nThe weights sum to\n1. Notice the centre."
+
+
+def with_a_nameless_column(notebook):
+    notebook.cells.append(nbformat.v4.new_markdown_cell("| | HE |\n| --- | --- |\n| a | b |"))
+
+
 def without_references(notebook):
     notebook.cells = [c for c in notebook.cells if "## References" not in c.source]
 
@@ -109,6 +127,10 @@ def with_an_open_solution(notebook):
         (with_an_error, "ends in KeyError"),
         (with_a_long_cell, "has 21 lines"),
         (without_references, "lacks ## References"),
+        (with_a_second_title, "not exactly one title"),
+        (with_a_skipped_level, "skips a level of headings"),
+        (with_a_nameless_column, "empty cell in its header"),
+        (with_a_list_by_mistake, "goes on as a list: 'The weights sum to"),
         (without_solutions, "0 solutions"),
         (with_an_open_solution, "not hidden"),
     ],
