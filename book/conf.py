@@ -16,7 +16,10 @@ release = importlib.metadata.version("augment-utils")
 language = "en"
 
 root_doc = "book/index"
-include_patterns = ["book/*.md", "notebooks/*.ipynb", "assignments/README.md", "results/report.md"]
+include_patterns = [
+    *("book/*.md", "notebooks/*.ipynb", "README.zh-CN.md"),
+    *("assignments/README.md", "results/report.md"),
+]
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
@@ -89,12 +92,21 @@ def with_alt_text(render_image):
 NbElementRenderer.render_image = with_alt_text(NbElementRenderer.render_image)
 
 
-def without_links_to_folders(app, doctree):
-    """A folder of the repository is no page: its name is shown, and leads nowhere."""
+def adapt_links(app, doctree):
+    """To a folder of the repository: none, as it is no page. To the README: to what it became."""
     for link in list(doctree.findall(addnodes.pending_xref)):
-        if (Path(doctree["source"]).parent / link["reftarget"]).is_dir():
+        if link["reftarget"] == "README":
+            link["reftarget"] = "book/results" if link["reftargetid"] else "book/index"
+        elif (Path(doctree["source"]).parent / link["reftarget"]).is_dir():
             link.replace_self(link.children)
 
 
+def in_its_language(app, page, template, context, doctree):
+    """So that a screen reader speaks Chinese where the page does."""
+    if page.endswith(".zh-CN"):
+        context["language"] = "zh-Hans"
+
+
 def setup(app):
-    app.connect("doctree-read", without_links_to_folders)
+    app.connect("doctree-read", adapt_links)
+    app.connect("html-page-context", in_its_language)
