@@ -105,7 +105,7 @@ PUBLIC = re.compile(
     r"(^|\.)(pypi\.org|pythonhosted\.org|github\.com|creativecommons\.org|doi\.org|arxiv\.org|"
     r"cs\.toronto\.edu|keras\.io|tensorflow\.org|scikit-image\.org|numpy\.org|matplotlib\.org|"
     r"opencv\.org|towardsdatascience\.com|python\.org|jupyter\.org|readthedocs\.io|conda\.io|"
-    r"astral\.sh|mybinder\.org|example\.com|invalid)$|^127\.0\.0\.1$|^no-such-host\.invalid$"
+    r"astral\.sh|w3\.org|mybinder\.org|example\.com|invalid)$|^127\.0\.0\.1$|^no-such-host\.invalid$"
 )
 MACHINE = re.compile(r"file:/|(?<![\w.:/-])/(?:home|root|Users|tmp|opt|work|mnt|var)/")
 
@@ -135,6 +135,8 @@ def test_no_file_names_a_path_of_a_machine_or_a_private_host():
 def test_versions_agree():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
     assert citation["version"] == PROJECT["version"] == importlib.metadata.version("augment-utils")
+    packages = tomllib.loads((ROOT / "uv.lock").read_text("utf-8"))["package"]
+    assert [p["version"] for p in packages if p["name"] == PROJECT["name"]] == [PROJECT["version"]]
     assert citation["cff-version"] == "1.2.0" and citation["authors"] and citation["message"]
 
 
