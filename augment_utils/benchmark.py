@@ -15,12 +15,14 @@ import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import skimage
 from tqdm import tqdm
 
 from augment_utils.benchmark_epochs import measure_epochs
+from augment_utils.benchmark_explorer import measure_explorer
 from augment_utils.benchmark_peers import NAME, OURS, PEERS
 from augment_utils.cli import replace_file
 from augment_utils.contrast import thread_count
@@ -36,7 +38,7 @@ PACKAGES = (
     *("tensorflow", "keras"),
 )
 
-FULL = {
+FULL: dict = {
     "quick": False,
     "sides": [32, 96, 224, 1024],
     "batches": [1, 64, 4096],
@@ -47,6 +49,7 @@ FULL = {
     "epoch_images": 10_000,  # all cats and dogs
     "epochs": 5,
     "slow_epochs": 2,
+    "moves": 60,  # of a slider of the explorer
 }
 QUICK = FULL | {
     "quick": True,
@@ -59,10 +62,11 @@ QUICK = FULL | {
     "epoch_images": 160,
     "epochs": 1,
     "slow_epochs": 1,
+    "moves": 2,
 }
 
 
-def run(out, quick=False):
+def run(out: Path, quick: bool = False) -> None:
     """Measure everything and write it down as JSON.
 
     Parameters
@@ -101,11 +105,18 @@ def run(out, quick=False):
         },
         "rows": measure_transforms(dataset.x_test, plan),
         "epochs": measure_epochs(dataset, plan, SEED),
+        "explorer": measure_explorer(plan["moves"]),
     }
-    replace_file(out, (json.dumps(results, indent=1, ensure_ascii=False) + "\n").encode())
+    _write(results, out)
 
 
-def measure_transforms(small, plan):
+def run_explorer(out: Path, results: dict, quick: bool = False) -> None:
+    """Measure the explorer alone, and write it down among earlier results of the rest."""
+    moves = (QUICK if quick else FULL)["moves"]
+    _write(results | {"explorer": measure_explorer(moves)}, out)
+
+
+def measure_transforms(small: np.ndarray, plan: dict) -> list[dict]:
     """A row for each transform and each peer, at each side, batch and number of threads.
 
     Parameters
@@ -139,7 +150,7 @@ def measure_transforms(small, plan):
     return rows
 
 
-def make_images(small, side, count):
+def make_images(small: np.ndarray, side: int, count: int) -> np.ndarray:
     """(count, side, side, 3) uint8: `small` over and over, or pieces of photographs."""
     if side == small.shape[1]:
         return small[np.arange(count) % len(small)]
@@ -152,6 +163,10 @@ def make_images(small, side, count):
         y, x = (rng.integers(n - side + 1) for n in whole.shape[:2])
         images[i] = whole[y : y + side, x : x + side]
     return images
+
+
+def _write(results, out):
+    replace_file(out, (json.dumps(results, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _batches(plan):
@@ -195,7 +210,8 @@ def _measure_cell(images, plan, cell, cores):
 
 def _in_turn(calls, seconds, rounds):
     """Seconds of every call, measured in turn after a warm-up, which compiles."""
-    repeats, measured = {}, {name: [] for name in calls}
+    repeats = {}
+    measured: dict[str, list[float]] = {name: [] for name in calls}
     for name, call in calls.items():
         repeats[name] = max(1, math.ceil(SHORTEST / _warm_seconds(call)))
     end = time.perf_counter() + seconds

@@ -11,10 +11,11 @@ import skimage
 from tqdm import tqdm
 
 from augment_utils import contrast, keras_bridge, training
+from augment_utils.datasets import Dataset
 from augment_utils.training import BATCH
 
 
-def measure_epochs(dataset, plan, seed):
+def measure_epochs(dataset: Dataset, plan: dict, seed: int) -> list[dict]:
     """Train one model on every input in turn, A B C A B C ..., and time the epochs.
 
     Parameters
@@ -42,7 +43,8 @@ def measure_epochs(dataset, plan, seed):
     warm_up = 2 * BATCH + len(images) % BATCH  # with a last batch as short as an epoch's
     for each in inputs:
         _epoch(model, each.make(images[:warm_up], labels[:warm_up]))
-    seconds, alone = ({each.name: [] for each in inputs} for _ in range(2))
+    seconds: dict[str, list[float]] = {each.name: [] for each in inputs}
+    alone: dict[str, list[float]] = {each.name: [] for each in inputs}
     for i in tqdm(range(plan["epochs"]), desc="epochs", unit="round"):
         for each in inputs:
             if not each.slow or i < plan["slow_epochs"]:
@@ -74,7 +76,7 @@ class Input(NamedTuple):
     slow: bool = False
 
 
-def input_pipelines(seed):
+def input_pipelines(seed: int) -> tuple[Input, ...]:
     """Each way to put CLAHE before the model, and the two without."""
     bridge = keras_bridge.as_preprocessing_function(contrast.clahe)
     mapped = keras_bridge.as_dataset_map(contrast.clahe)

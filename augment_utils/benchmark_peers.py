@@ -15,6 +15,7 @@ import numpy as np
 import skimage
 
 from augment_utils import contrast, keras_bridge
+from augment_utils.keras_bridge import Transform
 
 TILE, CLIP_LIMIT = 8, 0.03
 KERAS_NUMBERS = 2**20  # at once: the layer needs a kilobyte of memory for each
@@ -22,7 +23,7 @@ KERAS_NUMBERS = 2**20  # at once: the layer needs a kilobyte of memory for each
 NAME = "augment_utils"  # our own, among the peers' names
 
 # transform: (as we have it, its settings in words)
-OURS = {
+OURS: dict[str, tuple[Transform, str]] = {
     "contrast stretching": (contrast.contrast_stretching, "R, G and B together"),
     "HE, joint": (
         functools.partial(contrast.histogram_equalization, color="joint"),
@@ -44,14 +45,14 @@ class Peer(NamedTuple):
     transform: str
     name: str
     compared: str  # what it does: colour space, tiles, clip
-    make: Callable  # from an image's side to a function of an image, or of a batch
+    make: Callable[[int], Transform]  # of images of a side
     goal: float | None = None  # we are at least so many times as fast
     batched: bool = False  # takes a batch
     numbers: float = math.inf  # at most, at once
     one_thread: bool = True  # whether a process can hold it to one thread at one time
 
 
-def skimage_stretching(side):
+def skimage_stretching(side: int) -> Transform:
     def stretch(image):
         low, high = np.percentile(image, (2, 98))
         return skimage.exposure.rescale_intensity(image, in_range=(low, high))
@@ -59,14 +60,14 @@ def skimage_stretching(side):
     return stretch
 
 
-def skimage_equalize(side):
+def skimage_equalize(side: int) -> Transform:
     def equalize(image):  # flat, or it warns that this might be a colour image
         return skimage.exposure.equalize_hist(image.reshape(side, 3 * side))
 
     return equalize
 
 
-def skimage_equalize_value(side):
+def skimage_equalize_value(side: int) -> Transform:
     def equalize(image):
         hsv = skimage.color.rgb2hsv(image)
         hsv[..., 2] = skimage.exposure.equalize_hist(hsv[..., 2])
@@ -75,13 +76,13 @@ def skimage_equalize_value(side):
     return equalize
 
 
-def skimage_clahe(side, clip_limit=CLIP_LIMIT):
+def skimage_clahe(side: int, clip_limit: float = CLIP_LIMIT) -> Transform:
     return functools.partial(
         skimage.exposure.equalize_adapthist, kernel_size=TILE, clip_limit=clip_limit
     )
 
 
-def opencv_equalize(side):
+def opencv_equalize(side: int) -> Transform:
     import cv2
 
     def equalize(image):
@@ -90,7 +91,7 @@ def opencv_equalize(side):
     return equalize
 
 
-def opencv_equalize_luma(side):
+def opencv_equalize_luma(side: int) -> Transform:
     import cv2
 
     def equalize(image):
@@ -101,7 +102,7 @@ def opencv_equalize_luma(side):
     return equalize
 
 
-def opencv_clahe(side, clip_limit=CLIP_LIMIT):
+def opencv_clahe(side: int, clip_limit: float = CLIP_LIMIT) -> Transform:
     import cv2
 
     grid = (side // TILE, side // TILE)
@@ -115,7 +116,7 @@ def opencv_clahe(side, clip_limit=CLIP_LIMIT):
     return equalize
 
 
-def albumentations_transform(side, name, **arguments):
+def albumentations_transform(side: int, name: str, **arguments: object) -> Transform:
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or it asks the network when imported
     import albumentations
 
@@ -123,12 +124,12 @@ def albumentations_transform(side, name, **arguments):
     return lambda image: transform(image=image)["image"]
 
 
-def albumentations_clahe(side, clip_limit=CLIP_LIMIT):
+def albumentations_clahe(side: int, clip_limit: float = CLIP_LIMIT) -> Transform:
     grid, limit = (side // TILE, side // TILE), 256 * clip_limit
     return albumentations_transform(side, "CLAHE", clip_limit=(limit, limit), tile_grid_size=grid)
 
 
-def keras_clahe(side):
+def keras_clahe(side: int) -> Transform:
     with keras_bridge.quiet_startup():
         import tensorflow as tf
 
@@ -139,7 +140,7 @@ def keras_clahe(side):
     return lambda images: compiled(images).numpy()
 
 
-def ready_made_table(side):
+def ready_made_table(side: int) -> Transform:
     brighter = 255 * np.sqrt(np.arange(1, 256) / 255) / np.arange(1, 256)
     table = np.concatenate([[0], np.rint(brighter * 2**16)]).astype(np.int32)
 

@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+from pathlib import Path
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -31,7 +32,7 @@ STYLES = {  # colour and hatch, so that neither is needed alone
 }
 
 
-def report(results_path, readme_path, chart_path):
+def report(results_path: Path, readme_path: Path, chart_path: Path) -> None:
     """Put the tables of a measurement into the README, and draw the chart.
 
     Parameters
@@ -60,7 +61,7 @@ def report(results_path, readme_path, chart_path):
     replace_file(readme_path, readme.encode())
 
 
-def read_results(path):
+def read_results(path: Path) -> dict:
     """The JSON as a dict, or an error that says what to do."""
     if not path.exists():
         raise FileNotFoundError(
@@ -74,7 +75,7 @@ def read_results(path):
         ) from error
 
 
-def markdown(results, chart_name):
+def markdown(results: dict, chart_name: str) -> str:
     """What the README says of the measurement."""
     plan, machine, data, epochs = (results[key] for key in ("plan", "machine", "data", "epochs"))
     side, batch, cores = plan["sides"][0], plan["batches"][-1], machine["cores"]
@@ -104,6 +105,7 @@ def markdown(results, chart_name):
         f"median of epochs in turn (in brackets, how many). Input alone is the same without the "
         "model:",
         epoch_table(epochs),
+        *explorer_paragraphs(results["explorer"]),
         "Everything measured is in [results/bench.json](results/bench.json).",
     ]
     return "\n\n".join(
@@ -115,7 +117,7 @@ def markdown(results, chart_name):
 # ---- the tables
 
 
-def comparison_table(results):
+def comparison_table(results: dict) -> str:
     """A line for each transform and peer, at the smallest side and the largest batch."""
     cores = results["machine"]["cores"]
     lines = []
@@ -141,7 +143,7 @@ def comparison_table(results):
     return markdown_table([*header, f"× on all {cores}", "Goal"], lines, text_columns=2)
 
 
-def ratio_table(results):
+def ratio_table(results: dict) -> str:
     """A line for each transform and peer, a column for each side and batch."""
     places = list(dict.fromkeys((row["side"], row["batch"]) for row in results["rows"]))
     lines = []
@@ -149,10 +151,11 @@ def ratio_table(results):
         for name, _ in _bars(results, transform):
             ratios = [dict(_bars(results, transform, *place))[name] for place in places]
             lines.append([f"{transform}, {name}", *map(_number, ratios)])
-    return markdown_table(["", *(f"{side:,} px, {batch:,}" for side, batch in places)], lines)
+    header = ["Ours, peer", *(f"{side:,} px, {batch:,}" for side, batch in places)]
+    return markdown_table(header, lines)
 
 
-def size_table(results):
+def size_table(results: dict) -> str:
     """Millions of pixels a second by side: the same all along, if time is linear in pixels."""
     plan, lines = results["plan"], []
     for transform in OURS:
@@ -164,10 +167,10 @@ def size_table(results):
             line.append(f"{speeds[-1]:.1f} ({row['images']:,})")
         lines.append([*line, f"{100 * (speeds[-1] / speeds[0] - 1):+.0f} %"])
     sides = [f"{side:,} px" for side in plan["sides"]]
-    return markdown_table(["", *sides, "last against first"], lines)
+    return markdown_table(["Ours", *sides, "last against first"], lines)
 
 
-def epoch_table(epochs):
+def epoch_table(epochs: list[dict]) -> str:
     """Seconds, and how much more than the same input without contrast."""
     lines = [
         [
@@ -184,13 +187,38 @@ def epoch_table(epochs):
     )
 
 
-def alt_text(results):
+def explorer_paragraphs(explorer: dict) -> tuple[str, str]:
+    """A line for each transform and size: how long a moved slider takes."""
+    machine, versions = explorer["machine"], explorer["versions"].items()
+    lines = [
+        [
+            f"{row['transform']}, `{row['control']}`",
+            f"{row['side']} × {row['side']}",
+            *(f"{row[key]:.0f}" for key in ("median_ms", "p90_ms", "goal_ms")),
+        ]
+        for row in explorer["rows"]
+    ]
+    return (
+        "The explorer of notebook 11: milliseconds from a moved slider to the new picture, spent "
+        "in the kernel (the way to the browser comes on top), over "
+        f"{explorer['moves']} moves. Measured on {explorer['date']}: {machine['processor']}, "
+        f"{machine['cores']} cores; {', '.join(' '.join(pair) for pair in versions)}.",
+        markdown_table(
+            ["Transform, what is moved", "Pixels", "Median", "90th percentile", "Goal"], lines, 2
+        ),
+    )
+
+
+def alt_text(results: dict) -> str:
     """The chart for who cannot see it: its figures."""
     parts = []
     for transform in OURS:
         ratios = [f"{name} {_times(ratio)}" for name, ratio in _bars(results, transform)]
-        parts.append(f"{transform}: {', '.join(ratios)}")
-    return f"Bars: how many times as fast as each peer. {'. '.join(parts)}."
+        parts.append(f"{transform[0].upper()}{transform[1:]}: {', '.join(ratios)}")
+    return (
+        "Bars, longer is better: how many times as many images a second as each peer. "
+        f"{'. '.join(parts)}. A black line marks a goal; the table below has it."
+    )
 
 
 def _bars(results, transform, *place):
@@ -222,18 +250,18 @@ def _times(ratio):
 # ---- the chart
 
 
-def chart(results):
+def chart(results: dict) -> Figure:
     """Bars of the ratios on a logarithmic axis, with a line for each goal."""
     plan, cores = results["plan"], results["machine"]["cores"]
     fig = Figure(figsize=(7, 5.6), layout="constrained")
-    axis, place, ticks = fig.subplots(), 0, []
+    axis, place, ticks = fig.subplots(), 0.0, []
     for transform in OURS:
         bars = _bars(results, transform)
         ticks.append((place + (len(bars) - 1) / 2, transform))
         for name, ratio in bars:
             colour, hatch = STYLES[name]
             goal = GOALS[transform, name]
-            look = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
+            look: dict = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
             axis.barh(place, ratio - 1, 0.8, left=1, **look)
             if goal:
                 axis.plot([goal, goal], [place - 0.48, place + 0.48], color=INK, linewidth=2)

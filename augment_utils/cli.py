@@ -1,19 +1,25 @@
-"""The command line: `run` executes the notebooks, `data` fetches CIFAR-10 or cuts a part of it,
-`bench` measures the transforms beside their peers."""
+"""The command line: notebooks, data, benchmark, experiments and assignments, a command each."""
 
 import base64
+import contextlib
 import os
 import shutil
 import sys
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:  # slow to import
+    from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 IMAGES = ROOT / "images"
 CELL_TIMEOUT = 600  # seconds
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -93,24 +99,27 @@ def data(subset, out):
         return
     if subset % 50 or subset < 50:
         raise click.UsageError(f"got --subset {subset}, expected a multiple of 50, such as 500")
-    try:
+    with plain_errors():
         part = load_cifar10().subset(train=subset, test=subset // 5)
         save_npz(part, out)
         click.echo(f"{out}: {part}\nUse it: AUGMENT_DATA={out}")
-    except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
 
 
 @main.command()
 @click.option("--quick", is_flag=True, help="Seconds, to see that it works: no figures to quote.")
 @click.option("--report", is_flag=True, help="Measure nothing; make table and chart anew.")
 @click.option(
+    "--only",
+    type=click.Choice(["explorer"]),
+    help="Measure only this (a minute), and keep what results/bench.json has of the rest.",
+)
+@click.option(
     "--folder",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=ROOT,
     help="Where README.md, results/ and images/ are.  [default: the repository]",
 )
-def bench(quick, report, folder):
+def bench(quick, report, only, folder):
     """Measure the transforms beside their peers: images a second, and seconds an epoch.
 
     Writes results/bench.json, and from it images/bench.png and the tables in README.md.
@@ -118,16 +127,12 @@ def bench(quick, report, folder):
     from augment_utils import benchmark, benchmark_report
 
     results = folder / "results" / "bench.json"
-    try:
-        if not report:
+    with plain_errors(extra="bench"):
+        if only and not report:
+            benchmark.run_explorer(results, benchmark_report.read_results(results), quick)
+        elif not report:
             benchmark.run(results, quick)
         benchmark_report.report(results, folder / "README.md", folder / "images" / "bench.png")
-    except ModuleNotFoundError as error:
-        raise click.ClickException(
-            f"{error}; the benchmark's peers are in the extra: pip install -e '.[bench]'"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
 
 
 @main.group()
@@ -170,7 +175,7 @@ def experiments_run(tier, studies, folder, scheduler, workers):
     settle_data_source()
     folder = folder or (experiments.RUNS if tier == "paper" else ROOT / "build" / "runs")
     runs = experiments.grid(tier, studies or experiments.STUDIES)
-    bars = []
+    bars: list[tqdm] = []
 
     def show(done, running, failed, total):
         if not bars:  # only now is known what an earlier call did, which says nothing of the speed
@@ -180,9 +185,8 @@ def experiments_run(tier, studies, folder, scheduler, workers):
 
     source = os.environ.get("AUGMENT_DATA")
     try:
-        failures = experiments.run_all(runs, folder, source, scheduler, workers, show)
-    except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+        with plain_errors(extra="experiments"):
+            failures = experiments.run_all(runs, folder, source, scheduler, workers, show)
     finally:
         for bar in bars:
             bar.close()
@@ -203,17 +207,16 @@ def experiments_report(folder):
     """Make every table and figure anew from the records in results/runs; say what is missing."""
     from augment_utils import experiments_report
 
-    try:
+    with plain_errors():
         click.echo(
             experiments_report.report(
                 folder / "results" / "runs",
                 folder / "README.md",
+                folder / "README.zh-CN.md",
                 folder / "results" / "report.md",
                 folder / "images",
             )
         )
-    except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
 
 
 @main.group()
@@ -236,7 +239,10 @@ def assignments_release(course):
 
     The sources must pass all tests, and what is released must fail each before work is done.
     """
-    rows = _in_course("release", course)
+    with plain_errors(extra="classroom"):
+        from augment_utils.course import release
+
+        rows = release(course)
     columns = ["assignment", "points", "by hand", "checked"]
     lines = [
         [one.assignment, f"{one.points:g}", f"{one.by_hand:g}", "WRONG" if one.wrong else "ok"]
@@ -259,8 +265,10 @@ def assignments_grade(course):
     """
     from tqdm import tqdm
 
-    with tqdm(desc="graded", unit="submission") as bar:
-        rows = _in_course("grade", course, lambda one: bar.update())
+    with plain_errors(extra="classroom"), tqdm(desc="graded", unit="submission") as bar:
+        from augment_utils.course import grade
+
+        rows = grade(course, lambda one: bar.update())
     columns = ["assignment", "student", "points", "not all of", "by hand", "remarks"]
     lines = [
         [
@@ -276,15 +284,15 @@ def assignments_grade(course):
     click.echo(f"{align([columns, *lines])}\n\nFeedback and grades: {course}")
 
 
-def _in_course(function, course, *arguments):
+@contextlib.contextmanager
+def plain_errors(extra: str | None = None) -> Iterator[None]:
+    """What a user can mend is said in a line, and not as a traceback."""
     try:
-        from augment_utils import course as module
-
-        return getattr(module, function)(course, *arguments)
+        yield
     except ModuleNotFoundError as error:
-        raise click.ClickException(
-            f"{error}; nbgrader is in the extra: pip install -e '.[classroom]'"
-        ) from error
+        if extra is None:
+            raise
+        raise click.ClickException(f"{error}; install it: pip install -e '.[{extra}]'") from error
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
 
@@ -292,7 +300,7 @@ def _in_course(function, course, *arguments):
 # ---- run: the parts of it
 
 
-def settle_data_source():
+def settle_data_source() -> None:
     """Look for the images once, so that six notebooks need not wait for six failed downloads."""
     from augment_utils.datasets import load_cifar10
 
@@ -307,7 +315,7 @@ def settle_data_source():
         os.environ["AUGMENT_DATA"] = str(Path(os.environ["AUGMENT_DATA"]).expanduser().absolute())
 
 
-def run_notebook(notebook, output_dir, tier=None):
+def run_notebook(notebook: Path, output_dir: Path, tier: str | None = None) -> dict:
     """Execute one notebook; return its row of the table."""
     import nbformat
     import papermill
@@ -342,7 +350,7 @@ def run_notebook(notebook, output_dir, tier=None):
     }
 
 
-def has_parameters(notebook):
+def has_parameters(notebook: Path) -> bool:
     """Whether it has a cell that papermill's parameters replace."""
     import nbformat
 
@@ -350,13 +358,13 @@ def has_parameters(notebook):
     return any("parameters" in cell.metadata.get("tags", []) for cell in cells)
 
 
-def format_table(rows):
+def format_table(rows: Iterable[dict]) -> str:
     """The rows as text, a line each under a header."""
     columns = ("notebook", "seconds", "figures", "data")
     return align([columns, *([str(row[column]) for column in columns] for row in rows)], "<>><")
 
 
-def align(lines, sides=None):
+def align(lines: Sequence[Sequence[str]], sides: str | None = None) -> str:
     """Lines of cells as text, each column as wide as its widest cell, to the left (<) or right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     sides = sides or "<" * len(widths)
@@ -368,7 +376,7 @@ def align(lines, sides=None):
     )
 
 
-def figures_of(cells):
+def figures_of(cells: Iterable["NotebookNode"]) -> Iterator[tuple[list[str], bytes]]:
     """(tags, PNG bytes) of each figure among the cells' outputs."""
     for cell in cells:
         for output in cell.get("outputs", []):
@@ -376,7 +384,7 @@ def figures_of(cells):
                 yield cell.metadata.get("tags", []), base64.b64decode(output.data["image/png"])
 
 
-def write_figures(cells, folder):
+def write_figures(cells: Iterable["NotebookNode"], folder: Path) -> int:
     """Write each figure to a PNG of its own; return how many there are."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -386,7 +394,7 @@ def write_figures(cells, folder):
     return count
 
 
-def data_line(cells):
+def data_line(cells: Iterable["NotebookNode"]) -> str:
     """What the cell tagged `dataset` printed of where its images come from."""
     for cell in cells:
         if "dataset" in cell.metadata.get("tags", []):
@@ -395,8 +403,12 @@ def data_line(cells):
     return ""
 
 
-def take_outputs(executed, notebook):
-    """Put the outputs of an executed copy into the notebook, its thumbnail into images/."""
+def take_outputs(executed: Path, notebook: Path) -> None:
+    """Put the outputs of an executed copy into the notebook, its thumbnail into images/.
+
+    Widgets are left out: without their kernel a page would show "model not found" in place of
+    the picture that is saved with them.
+    """
     import nbformat
 
     source, run = nbformat.read(notebook, 4), nbformat.read(executed, 4)
@@ -405,13 +417,16 @@ def take_outputs(executed, notebook):
         if cell.cell_type == "code":
             cell.outputs = outputs[cell.id].outputs
             cell.execution_count = outputs[cell.id].execution_count
+            for output in cell.outputs:
+                output.get("data", {}).pop(WIDGET_VIEW, None)
+    source.metadata.pop("widgets", None)
     for tags, png in figures_of(source.cells):
         if "thumbnail" in tags:
             replace_file(IMAGES / f"{notebook.stem}.png", png)
     replace_file(notebook, (nbformat.writes(source) + "\n").encode())
 
 
-def replace_file(path, content):
+def replace_file(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     path.parent.mkdir(exist_ok=True)
     partial = path.with_name(path.name + ".partial")

@@ -2,10 +2,13 @@
 
 import base64
 import io
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from PIL import Image
 
 # Okabe & Ito's colour-blind-safe palette; line styles say the same again.
@@ -16,7 +19,7 @@ CHANNELS = (("R", RED, "-"), ("G", GREEN, "--"), ("B", BLUE, ":"))
 DPI = 110
 
 
-def show(fig, *, alt):
+def show(fig: Figure, *, alt: str) -> None:
     """Show a figure in a notebook with alternative text, and close it.
 
     Parameters
@@ -36,7 +39,7 @@ def show(fig, *, alt):
         raise ValueError(f"got alt={alt!r}, expected a sentence on what the figure shows")
     display(
         {
-            "image/png": base64.b64encode(_to_png(fig)).decode(),
+            "image/png": base64.b64encode(to_png(fig)).decode(),
             "text/plain": f"<Figure: {alt}>",
         },
         metadata={"image/png": {"alt": alt}},
@@ -45,7 +48,11 @@ def show(fig, *, alt):
     plt.close(fig)
 
 
-def plot_images(images, titles=None, columns=None):
+def plot_images(
+    images: Sequence[np.ndarray] | np.ndarray,
+    titles: Sequence[str] | None = None,
+    columns: int | None = None,
+) -> Figure:
     """Images in a grid, unsmoothed.
 
     Parameters
@@ -77,11 +84,13 @@ def plot_images(images, titles=None, columns=None):
     for axis in axes.flat:
         axis.axis("off")
     for i, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
-        _draw_image(axis, image, titles[i] if titles is not None else None, min(10, 6 + 2 * side))
+        draw_image(axis, image, titles[i] if titles is not None else "", min(10, 6 + 2 * side))
     return fig
 
 
-def plot_histograms(images, titles, channels=False):
+def plot_histograms(
+    images: Sequence[np.ndarray] | np.ndarray, titles: Sequence[str], channels: bool = False
+) -> Figure:
     """Each image over its histogram with its CDF on it, all on the same axes.
 
     Parameters
@@ -107,9 +116,9 @@ def plot_histograms(images, titles, channels=False):
     )
     tops = []
     for column, (image, title) in enumerate(zip(images, titles, strict=True)):
-        _draw_image(axes[0, column], image, title)
+        draw_image(axes[0, column], image, title)
         axis, cdf_axis = axes[1, column], axes[1, column].twinx()
-        tops.append(_draw_histogram(axis, cdf_axis, image, channels))
+        tops.append(draw_histogram(axis, cdf_axis, image, channels))
         axis.set(xlim=(0, 255), xticks=(0, 128, 255), xlabel="grey level")
         cdf_axis.set(ylim=(0, 1.02), yticks=(0, 0.5, 1))
         axis.set_ylabel("pixels" if column == 0 else None)
@@ -123,10 +132,10 @@ def plot_histograms(images, titles, channels=False):
     return fig
 
 
-# ---- helpers
+# ---- the parts of them, which the explorer draws too
 
 
-def _to_png(fig):
+def to_png(fig: Figure) -> bytes:
     """As small as it gets without loss: no transparency, and no colour if there is none."""
     drawn = io.BytesIO()
     fig.savefig(drawn, format="png", dpi=DPI, facecolor="white")
@@ -139,7 +148,8 @@ def _to_png(fig):
     return png.getvalue()
 
 
-def _draw_image(axis, image, title, fontsize=10):
+def draw_image(axis: Axes, image: np.ndarray, title: str, fontsize: float = 10) -> None:
+    """Draw into the axes, unsmoothed and unstretched."""
     image = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
     top = 255 if image.dtype == np.uint8 else 1
     axis.imshow(image, cmap="gray", vmin=0, vmax=top, interpolation="nearest")
@@ -147,7 +157,7 @@ def _draw_image(axis, image, title, fontsize=10):
     axis.axis("off")
 
 
-def _draw_histogram(axis, cdf_axis, image, channels):
+def draw_histogram(axis: Axes, cdf_axis: Axes, image: np.ndarray, channels: bool) -> int:
     """Draw into the two axes; return the highest count."""
     levels = image if image.dtype == np.uint8 else np.rint(255 * image).astype(np.uint8)
     levels = levels.reshape(*levels.shape[:2], -1)

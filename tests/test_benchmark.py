@@ -12,6 +12,7 @@ import pytest
 
 from augment_utils import benchmark, benchmark_peers, benchmark_report, pages
 from augment_utils.benchmark_peers import NAME, OURS, PEERS
+from augment_utils.explorer import TRANSFORMS
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,7 +42,7 @@ def test_a_quick_run_measures_everything(repository):
     assert done.returncode == 0, done.stderr
     results = json.loads((repository / "results" / "bench.json").read_text("utf-8"))
     assert set(results) == {
-        *("date", "plan", "seed", "machine", "versions", "data", "rows", "epochs")
+        *("date", "plan", "seed", "machine", "versions", "data", "rows", "epochs", "explorer")
     }
     assert set(results["versions"]) >= {"albumentations", "keras", "numba", "scikit-image"}
     assert results["data"]["name"] == "photo patches (not CIFAR-10)"
@@ -65,9 +66,25 @@ def test_a_quick_run_measures_everything(repository):
     measured += [
         epoch[key] for epoch in results["epochs"] for key in ("seconds", "input_seconds", "ratio")
     ]
+    rows = results["explorer"]["rows"]
+    assert {(row["transform"], row["side"]) for row in rows} == {
+        (transform, side) for transform in set(TRANSFORMS) - {"none"} for side in (32, 512)
+    }
+    measured += [row[key] for row in rows for key in ("median_ms", "p90_ms")]
     assert all(math.isfinite(x) and x > 0 for x in measured)
     assert "A quick run" in (repository / "README.md").read_text("utf-8")
     assert (repository / "images" / "bench.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_explorer_is_measured_alone(repository):
+    path = repository / "results" / "bench.json"
+    before = json.loads(path.read_text("utf-8"))
+    done = bench(repository, "--only", "explorer", "--quick")
+    assert done.returncode == 0, done.stderr
+    after = json.loads(path.read_text("utf-8"))
+    assert after.pop("explorer") != before.pop("explorer") and after == before
+    tables = (repository / "README.md").read_text("utf-8")
+    assert tables != (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_readme_says_what_the_json_says(repository):

@@ -1,0 +1,329 @@
+"""The live explorer: move a slider and see image, histogram, CDF and difference change."""
+
+import base64
+import functools
+import html
+import io
+from collections.abc import Callable
+
+import ipywidgets as widgets
+import numpy as np
+import traitlets
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+import augment_utils as au
+from augment_utils.contrast import COLORS
+from augment_utils.explorer_image import Chosen, ImageChooser, show_only_if
+from augment_utils.plotting import DPI, draw_histogram, draw_image, to_png
+
+TRANSFORMS = {  # the function of augment_utils, its settings, and how they are said
+    "none": (None, (), "unchanged"),
+    "stretching": (
+        *("contrast_stretching", ("low", "high", "color")),
+        "percentiles {low:g} to {high:g}, {color}",
+    ),
+    "HE": ("histogram_equalization", ("color",), "{color}"),
+    "AHE": ("adaptive_histogram_equalization", ("kernel_size",), "tiles of {kernel_size} pixels"),
+    "CLAHE": (
+        *("clahe", ("kernel_size", "clip_limit")),
+        "tiles of {kernel_size} pixels, clip limit {clip_limit:g}",
+    ),
+}
+WAYS: dict[str | None, str] = {  # `color`, and how it is said
+    **{"joint": "R, G, B together", "channel": "R, G, B each", "value": "V alone"},
+    **{None: "grey"},
+}
+
+WARNING = "Dead zone:"
+LAYOUT = "Original, result and difference; histogram and CDF under the first two."
+
+# ipywidgets 8.1 gives the handle of a slider no name and rounds what it says of its value. Each
+# new picture mends that, and lets the text below it be spoken when it changes.
+FOR_SCREEN_READERS = (
+    "const all = selector => this.closest('.explorer').querySelectorAll(selector);"
+    "all('.widget-slider').forEach(slider => {"
+    "const handle = slider.querySelector('[role=slider]');"
+    "handle.setAttribute('aria-label', slider.querySelector('label').textContent);"
+    "handle.setAttribute('aria-valuetext', slider.querySelector('.widget-readout').textContent)});"
+    "all('.readout .widget-html-content').forEach(e => e.setAttribute('aria-live', 'polite'))"
+)
+
+
+def explore(
+    image: int | str = 10,
+    transform: str = "CLAHE",
+    compare: dict | None = None,
+    **settings: float | str,
+) -> "Explorer":
+    """Show an image beside what a transform makes of it, with a slider for each setting.
+
+    The line of code that it gives needs ``import augment_utils as au`` and ``import skimage``.
+
+    Parameters
+    ----------
+    image : int or str
+        The number of a training image of :func:`augment_utils.load_cifar10`; or one of
+        scikit-image's photographs (``"camera"``, ...), or a class (``"ship"``: its first
+        image), or the path of a file that holds a grey or an RGB image.
+    transform : {"none", "stretching", "HE", "AHE", "CLAHE"}
+    compare : dict or None
+        The settings of a second panel, as far as they differ from the first, such as
+        ``{"clip_limit": 0.1}`` or ``{"transform": "AHE"}``. None: one panel only.
+    **settings
+        ``low``, ``high``, ``color``, ``kernel_size`` (an int) and ``clip_limit``, as
+        the functions of :mod:`augment_utils.contrast` take them.
+
+    Returns
+    -------
+    Explorer
+        A widget. A notebook shows it where it is the last line of a cell, and keeps a
+        picture of it for pages without a kernel.
+
+    Raises
+    ------
+    ValueError
+        There is no such image, transform or setting, or the file cannot be shown.
+    """
+    return Explorer(image, {"transform": transform, **settings}, compare)
+
+
+class Explorer(widgets.VBox):
+    """The choice of an image, a panel for each of two settings, and how the two differ."""
+
+    def __init__(self, image: int | str, settings: dict, compare: dict | None = None) -> None:
+        self.chooser = ImageChooser(image, self._draw)
+        self.compared = widgets.Checkbox(
+            compare is not None, description="Compare with a second setting", indent=False
+        )
+        self.comparison = widgets.HTML()
+        self.panels = [
+            Panel("A", self.chooser.chosen, settings, self._say_difference),
+            Panel("B", self.chooser.chosen, settings | (compare or {}), self._say_difference),
+        ]
+        self._draw()
+        self.compared.observe(self._draw, "value")
+        one, other = self.panels
+        super().__init__([self.chooser, one, self.compared, other, self.comparison])
+        self.add_class("explorer")
+        self.comparison.add_class("readout")
+
+    @property
+    def words(self) -> str:
+        """What is shown, for who cannot see it."""
+        return " ".join([*(panel.words for panel in self._visible()), self.difference]).strip()
+
+    def _repr_mimebundle_(self, **kwargs):
+        """The widget, and its picture for a page without a kernel."""
+        pictures = [Image.open(io.BytesIO(to_png(panel.figure))) for panel in self._visible()]
+        whole = Image.new("RGB", (pictures[0].width, sum(p.height for p in pictures)))
+        for i, picture in enumerate(pictures):
+            whole.paste(picture, (0, i * picture.height))
+        data = super()._repr_mimebundle_(**kwargs) | {
+            "image/png": _base64_png(whole, optimize=True),
+            "text/plain": f"<Explorer: {self.words}>",
+        }
+        return data, {"image/png": {"alt": f"{LAYOUT} {self.words}"}}
+
+    def _visible(self):
+        return self.panels if self.compared.value else self.panels[:1]
+
+    def _draw(self, change=None):
+        show_only_if(self.compared.value, self.panels[1], self.comparison)
+        for panel in self._visible():
+            panel.show(self.chooser.chosen)
+        self._say_difference()
+
+    def _say_difference(self):
+        self.difference = ""
+        if self.compared.value:
+            one, other = (panel.result.astype(int) for panel in self.panels)
+            apart = over_channels(np.abs(one - other))
+            self.difference = (
+                f"A and B differ at {_percent(apart > 0)} of the pixels, "
+                f"by {apart.max()} grey levels at most."
+                if apart.any()
+                else "A and B are the same picture, pixel by pixel."
+            )
+        self.comparison.value = f"<p>{self.difference}</p>"
+
+
+class Panel(widgets.HBox):
+    """One setting: its controls, the picture, what it shows in words, and the line of code."""
+
+    def __init__(
+        self, name: str, chosen: Chosen, settings: dict, on_change: Callable[[], object]
+    ) -> None:
+        look = {"style": {"description_width": "7em"}, "layout": {"width": "22em"}}
+        slider = functools.partial(widgets.FloatSlider, **look)
+        self.controls = {
+            "transform": widgets.Dropdown(options=list(TRANSFORMS), **look),
+            "low": slider(2, min=0, max=49, step=0.5, readout_format=".1f"),
+            "high": slider(98, min=51, max=100, step=0.5, readout_format=".1f"),
+            "color": widgets.Dropdown(options=list(COLORS), value="value", **look),
+            "kernel_size": widgets.IntSlider(min=4, **look),
+            "clip_limit": slider(0.03, min=0.005, max=1, step=0.005, readout_format=".3f"),
+        }
+        self.button = widgets.Button(
+            description=f"{name}: show the line of code", layout=look["layout"]
+        )
+        self.line = widgets.Textarea(description=f"{name}: code", rows=4, **look)
+        self.picture, self.readout = widgets.HTML(), widgets.HTML()
+        self.readout.add_class("readout")
+        show_only_if(False, self.line)
+        self.button.on_click(lambda _: show_only_if(True, self.line))
+        self.name, self.chosen, self.on_change = name, chosen, on_change
+        self._fit_tiles()
+        self._set(settings)
+        for key, control in self.controls.items():
+            control.description = f"{name}: {key}"
+            control.observe(self._changed, "value")
+        self._make_figure()
+        left = widgets.VBox([*self.controls.values(), self.button, self.line])
+        right = widgets.VBox([self.picture, self.readout])
+        right.layout = {"flex": "1 1 24em", "max_width": "800px"}  # below, where there is no room
+        super().__init__([left, right], layout={"flex_flow": "row wrap"})
+
+    def show(self, chosen: Chosen) -> None:
+        """Draw an image, with tiles of the usual size if it is of another size than the last."""
+        resized = chosen.pixels.shape[:2] != self.chosen.pixels.shape[:2]
+        self.chosen = chosen
+        if resized:
+            self._fit_tiles()
+        self._draw()
+
+    def _fit_tiles(self):
+        sides, kernel_size = self.chosen.pixels.shape[:2], self.controls["kernel_size"]
+        self.fitting = True
+        kernel_size.max = max(8, *sides)
+        kernel_size.value = max(8, min(sides) // 8)
+        self.fitting = False
+
+    def _set(self, settings):
+        for key, value in settings.items():
+            if key not in self.controls:
+                raise ValueError(f"got {key}={value!r}, expected settings of {[*self.controls]}")
+            control = self.controls[key]
+            try:
+                control.value = value
+            except traitlets.TraitError as error:
+                raise ValueError(f"got {key}={value!r}: {error}") from error
+            if control.value != value:
+                raise ValueError(f"got {key}={value!r}, expected {control.min} to {control.max}")
+
+    def _changed(self, change):
+        if not self.fitting:
+            self._draw()
+            self.on_change()
+
+    def _draw(self):
+        """Transform the image, and show the result in every way."""
+        image, transform, grey = self.chosen, self.controls["transform"].value, self._is_grey()
+        function, names, words = TRANSFORMS[transform]
+        for key in [*self.controls][1:]:
+            show_only_if(key in names, self.controls[key])
+        self.controls["color"].disabled = grey
+        values = {key: self.controls[key].value for key in names if key != "color" or not grey}
+        values = {k: round(v, 6) if isinstance(v, float) else v for k, v in values.items()}
+        self.result, code = image.pixels, image.code
+        if function:
+            self.result = getattr(au, function)(image.pixels, **values)
+            arguments = "".join(f", {key}={value!r}" for key, value in values.items())
+            code = f"au.{function}({code}{arguments})"
+        self.line.value = code + image.comment
+        said = words.format_map(values | {"color": WAYS[values.get("color")]})
+        self.words = f"{self.name}: {image.name}, {transform} ({said}). "
+        self.words += facts(image.pixels, self.result)
+        if transform == "CLAHE":
+            self.words += limit_in_words(**values)
+        said_of_it = html.escape(self.words).replace(WARNING, f"<br><b>{WARNING}</b>")
+        self.readout.value = f"<p>{said_of_it}</p>"
+        self._draw_figure(f"{self.name}: {transform}\n{said}")
+        drawn = Image.fromarray(np.asarray(self.canvas.buffer_rgba())).convert("RGB")
+        self.picture.value = (
+            f'<img alt="{LAYOUT} {html.escape(self.words)}" style="max-width: 100%" '
+            f'onload="{html.escape(FOR_SCREEN_READERS)}" '
+            f'src="data:image/png;base64,{_base64_png(drawn, compress_level=1)}">'
+        )
+
+    def _is_grey(self):
+        return self.chosen.pixels.ndim == 2
+
+    # ---- the figure: made once; a change replaces what is drawn in its axes
+
+    def _make_figure(self):
+        self.figure = Figure(figsize=(7.2, 4.1), dpi=DPI)
+        self.canvas = FigureCanvasAgg(self.figure)
+        self.axes = self.figure.subplots(2, 3, height_ratios=(1.1, 1))
+        self.figure.subplots_adjust(0.11, 0.12, 0.96, 0.9, wspace=0.32, hspace=0.12)
+        self.cdf_axes = [axis.twinx() for axis in self.axes[1, :2]]
+        for axis, cdf_axis in zip(self.axes[1], self.cdf_axes, strict=False):
+            axis.set(xlim=(0, 255), xticks=(0, 128, 255), xlabel="grey level")
+            cdf_axis.set(ylim=(0, 1.02), yticks=(0, 0.5, 1))
+        self.axes[1, 0].set_ylabel("pixels")
+        self.axes[1, 1].tick_params(labelleft=False)
+        self.cdf_axes[0].tick_params(labelright=False)
+        self.cdf_axes[1].set_ylabel("CDF")
+        key = self.axes[1, 2]
+        key.imshow(np.arange(256)[np.newaxis], cmap="gray", aspect="auto")
+        key.set(xticks=(0, 128, 255), xticklabels=("-255", "0", "+255"), yticks=())
+        key.set(xlabel="change of grey level", box_aspect=0.1, anchor="NE")
+
+    def _draw_figure(self, title):
+        before, after = self.chosen.pixels, self.result
+        change = np.clip(128 + (after.astype(float) - before) / 2, 0, 255).astype(np.uint8)
+        for axis in (*self.axes[0], *self.axes[1, :2], *self.cdf_axes):
+            for artist in (*axis.images, *axis.patches, *axis.lines):
+                artist.remove()
+        height, width = before.shape[:2]
+        titles = f"original\n{height} × {width} pixels", title, "difference\n"
+        for axis, image, text in zip(self.axes[0], (before, after, change), titles, strict=True):
+            draw_image(axis, image, text, fontsize=9)
+        below = zip(self.axes[1], self.cdf_axes, (before, after), strict=False)
+        top = max(draw_histogram(*place, channels=False) for place in below)
+        for axis in self.axes[1, :2]:
+            axis.set_ylim(0, 1.05 * top)
+        self.canvas.draw()
+
+
+# ---- words and bytes
+
+
+def facts(before: np.ndarray, after: np.ndarray) -> str:
+    """Mean, SD, clipped pixels and largest difference, in words."""
+    old, new = over_channels(before), over_channels(after)
+    return (
+        f"V has mean {new.mean():.1f} (before: {old.mean():.1f}) and standard deviation "
+        f"{new.std():.1f} ({old.std():.1f}); {_percent(new == 0)} of the pixels are at 0 "
+        f"({_percent(old == 0)}) and {_percent(new == 255)} at 255 ({_percent(old == 255)}). "
+        f"Largest difference: {np.abs(after.astype(int) - before).max()} grey levels."
+    )
+
+
+def limit_in_words(kernel_size: int, clip_limit: float) -> str:
+    """The clip limit as the whole number of pixels that it stands for, which is never below 1."""
+    pixels = kernel_size**2
+    limit = max(1, int(clip_limit * pixels))
+    text = f" The clip limit is {limit} of a tile's {pixels} pixels."
+    if limit == 1:
+        text += (
+            f" {WARNING} every clip limit below 2/{pixels} = {2 / pixels:g} is 1 pixel "
+            "and gives this same picture; notebook 06 explains it."
+        )
+    return text
+
+
+def over_channels(image: np.ndarray) -> np.ndarray:
+    """V, or of differences the largest."""
+    return image.max(axis=-1) if image.ndim == 3 else image
+
+
+def _percent(where):
+    return f"{100 * where.mean():.1f} %"
+
+
+def _base64_png(picture, **options):
+    png = io.BytesIO()
+    picture.save(png, format="png", **options)
+    return base64.b64encode(png.getvalue()).decode()
