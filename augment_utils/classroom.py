@@ -6,11 +6,16 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from augment_utils.datasets import is_cifar10, load_cifar10
+
+if TYPE_CHECKING:  # slow to import
+    from matplotlib.figure import Figure
 
 LEAST_CONTRAST = 20  # grey levels: of a flat image there is nothing to tell
 CIFAR10 = "cifar10"  # of ``images`` in a class file: wherever a machine has it
@@ -36,7 +41,7 @@ class Personal:
         No id; no class file, or one that cannot be read.
     """
 
-    def __init__(self, student, assignment):
+    def __init__(self, student: str, assignment: str) -> None:
         self.student = str(student).strip().casefold()
         if not self.student:
             raise ValueError(
@@ -45,11 +50,11 @@ class Personal:
         self.assignment = assignment
         self._class = read_class_file(find_class_file())
 
-    def choose(self, what, choices):
+    def choose(self, what: str, choices: Sequence) -> Any:
         """One of the choices."""
         return choices[self._number(what) % len(choices)]
 
-    def image(self, number=0):
+    def image(self, number: int = 0) -> np.ndarray:
         """One of the test images, (32, 32, 3) uint8, darkened a little; each number has another.
 
         There are fewer images than a large class may need; how much each is darkened, by a factor
@@ -60,7 +65,7 @@ class Personal:
         image = images[(self._number("image") + 7919 * number) % len(images)]
         return np.rint(image * self.rng("exposure").uniform(0.7, 1)).astype(np.uint8)
 
-    def rng(self, what):
+    def rng(self, what: str) -> np.random.Generator:
         """A generator of random numbers."""
         return np.random.default_rng(self._number(what))
 
@@ -69,17 +74,17 @@ class Personal:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
-def being_graded():
+def being_graded() -> bool:
     """Whether nbgrader grades a submission, in autograded/STUDENT/ASSIGNMENT."""
     return os.environ.get("NBGRADER_EXECUTION") == "autograde"
 
 
-def whose(student):
+def whose(student: str) -> str:
     """The id that counts: while a submission is graded its folder's, otherwise the given one."""
     return Path.cwd().parent.name if being_graded() else student
 
 
-def find_class_file():
+def find_class_file() -> Path:
     """The class file beside the notebook; while a submission is graded, the course's own.
 
     Raises
@@ -97,7 +102,7 @@ def find_class_file():
     )
 
 
-def read_class_file(path):
+def read_class_file(path: str | os.PathLike) -> dict[str, Any]:
     """What is the same for a class: ``year``, any number, and ``images``.
 
     ``images`` is where they come from: ``patches``, ``cifar10`` or a path.
@@ -118,7 +123,7 @@ def read_class_file(path):
 
 
 @contextlib.contextmanager
-def by_hand():
+def by_hand() -> Iterator[None]:
     """Watch that no library does the work.
 
     Raises
@@ -126,7 +131,7 @@ def by_hand():
     AssertionError
         One of :data:`LIBRARIES` was called within.
     """
-    used = set()
+    used: set[str] = set()
 
     def watch(frame, event, argument):
         called = frame.f_globals.get("__name__") if event == "call" else None
@@ -142,7 +147,7 @@ def by_hand():
     assert not used, f"write it in NumPy, without {', '.join(sorted(used))}"
 
 
-def drawn(figure):
+def drawn(figure: "Figure") -> tuple[list[np.ndarray], list[np.ndarray], list[str]]:
     """The data of a figure: (its lines' y values, its bars' or steps' heights, its axes' labels).
 
     Points of ``scatter`` and lines of ``hlines`` and ``vlines`` are not among them.
@@ -164,7 +169,7 @@ def drawn(figure):
         groups = [group for group in axis.containers if isinstance(group, BarContainer)]
         bars += [np.array([bar.get_height() for bar in group]) for group in groups]
         steps = [patch for patch in axis.patches if isinstance(patch, StepPatch)]
-        bars += [np.asarray(patch.get_data().values, float) for patch in steps]
+        bars += [np.asarray(patch.get_data()[0], float) for patch in steps]  # values, edges, ...
         labels += [text for text in (axis.get_xlabel(), axis.get_ylabel()) if text]
     return lines, bars, labels
 

@@ -18,18 +18,22 @@ code is kept on disk.
 import operator
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 import numpy as np
 
 from augment_utils import kernels
 
+Color = Literal["joint", "channel", "value"]
 COLORS = {"joint": kernels.JOINT, "channel": kernels.CHANNEL, "value": kernels.VALUE}
 
 # Fewer numbers than this in a batch are not worth a second thread.
 WORTH_A_THREAD = 2**19
 
 
-def contrast_stretching(images, low=2.0, high=98.0, color="joint"):
+def contrast_stretching(
+    images: np.ndarray, low: float = 2.0, high: float = 98.0, color: Color = "joint"
+) -> np.ndarray:
     """Stretch the grey levels between two percentiles to the full range.
 
     With :math:`p` the ``low`` and :math:`q` the ``high`` percentile of the
@@ -74,7 +78,7 @@ def contrast_stretching(images, low=2.0, high=98.0, color="joint"):
     return _run(pair, images, as_batch(images), _unit(color), float(low), float(high))
 
 
-def histogram_equalization(images, color="value"):
+def histogram_equalization(images: np.ndarray, color: Color = "value") -> np.ndarray:
     r"""Map every grey level to its place in the cumulative histogram (HE).
 
     :math:`s_k = \sum_{j \le k} n_j / n`, where :math:`n_j` of the image's
@@ -115,7 +119,9 @@ def histogram_equalization(images, color="value"):
     return _run(pair, images, as_batch(images), _unit(color))
 
 
-def adaptive_histogram_equalization(images, kernel_size=None):
+def adaptive_histogram_equalization(
+    images: np.ndarray, kernel_size: int | tuple[int, int] | None = None
+) -> np.ndarray:
     """Equalize each pixel by the histograms of the tiles around it (AHE).
 
     Colour images are treated on HSV's V; hue and saturation are kept.
@@ -148,7 +154,11 @@ def adaptive_histogram_equalization(images, kernel_size=None):
     return clahe(images, kernel_size, clip_limit=1.0)
 
 
-def clahe(images, kernel_size=None, clip_limit=0.03):
+def clahe(
+    images: np.ndarray,
+    kernel_size: int | tuple[int, int] | None = None,
+    clip_limit: float = 0.03,
+) -> np.ndarray:
     """AHE whose tile histograms are clipped first, so that noise grows less.
 
     No histogram bin of a tile keeps more than ``clip_limit`` of the tile's
@@ -198,12 +208,12 @@ def clahe(images, kernel_size=None, clip_limit=0.03):
 # ---- from checked arguments to kernels
 
 
-def processor_count():
+def processor_count() -> int:
     """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def thread_count():
+def thread_count() -> int:
     """As many threads as there are processors for us, or as AUGMENT_THREADS says."""
     wanted = os.environ.get("AUGMENT_THREADS")
     if wanted is None:
@@ -237,7 +247,7 @@ def _unit(color):
     return COLORS[color]
 
 
-def as_batch(images):
+def as_batch(images: np.ndarray) -> np.ndarray:
     """Check `images` and view it as (N, H, W, C), uint8, float32 or float64."""
     if not isinstance(images, np.ndarray):
         raise TypeError(

@@ -23,7 +23,7 @@ FOG = ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75))  # thickness, decay
 GAMMA = (1.25, 1.5, 2.0, 2.5, 3.0)  # exponent: above 1 darkens
 
 
-def contrast(images, severity):
+def contrast(images: np.ndarray, severity: int) -> np.ndarray:
     """Move every value towards the mean of its channel in its image.
 
     v' = c (v - mean) + mean, with c = 0.75, 0.5, 0.4, 0.3, 0.15.
@@ -53,7 +53,7 @@ def contrast(images, severity):
     return _on_unit_batch(images, lower)
 
 
-def brightness(images, severity):
+def brightness(images: np.ndarray, severity: int) -> np.ndarray:
     """Add 0.05, 0.1, 0.15, 0.2 or 0.3 to V of HSV (to a grey image, to its level).
 
     Parameters, result and errors as :func:`contrast`.
@@ -70,7 +70,7 @@ def brightness(images, severity):
     return _on_unit_batch(images, brighten)
 
 
-def fog(images, severity, seed=0):
+def fog(images: np.ndarray, severity: int, seed: int = 0) -> np.ndarray:
     """Lay fog over each image: a random cloud, the same for all channels, then less contrast.
 
     v' = (v + c f) m / (m + c), with f the cloud in 0..1, m the largest value of the image, and
@@ -101,7 +101,7 @@ def fog(images, severity, seed=0):
     return _on_unit_batch(images, cover)
 
 
-def gamma(images, severity):
+def gamma(images: np.ndarray, severity: int) -> np.ndarray:
     """Raise every value to the power 1.25, 1.5, 2, 2.5 or 3: darker, the dark parts most.
 
     Not part of CIFAR-10-C. Parameters, result and errors as :func:`contrast`.
@@ -113,7 +113,7 @@ def gamma(images, severity):
 CORRUPTIONS = {"contrast": contrast, "brightness": brightness, "fog": fog, "gamma": gamma}
 
 
-def plasma(count, side, decay, seed=0):
+def plasma(count: int, side: int, decay: float, seed: int = 0) -> np.ndarray:
     """Clouds by the diamond-square algorithm, tiling at the edges.
 
     Parameters

@@ -14,6 +14,7 @@ import re
 import shutil
 import sysconfig
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,27 +47,27 @@ class Graded(NamedTuple):
 
     student: str
     assignment: str
-    parts: dict  # {part: points, or None where a human has to look}
-    most: dict  # {part: points there are}
+    parts: dict[str, float | None]  # {part: points, or None where a human has to look}
+    most: dict[str, float]  # {part: points there are}
     remarks: list[str]
 
     @property
-    def waiting(self):
+    def waiting(self) -> list[str]:
         """The parts where a human has to look."""
         return [part for part, points in self.parts.items() if points is None]
 
     @property
-    def points(self):
+    def points(self) -> float:
         """Of the other parts."""
         return sum(points for points in self.parts.values() if points is not None)
 
 
-def assignments_of(course):
+def assignments_of(course: str | os.PathLike) -> list[str]:
     """The names of a course's assignments, in order."""
     return sorted(path.parent.name for path in Path(course).glob("source/*/*.ipynb"))
 
 
-def release(course, check=True):
+def release(course: str | os.PathLike, check: bool = True) -> list[Released]:
     """Make the students' versions; validate the sources, and that the released fail their tests.
 
     Parameters
@@ -96,7 +97,9 @@ def release(course, check=True):
     return results
 
 
-def grade(course, progress=None):
+def grade(
+    course: str | os.PathLike, progress: Callable[[Graded], object] | None = None
+) -> list[Graded]:
     """Grade all that is in ``submitted/STUDENT/ASSIGNMENT``, with feedback, and a CSV for each.
 
     What was graded before, and has not changed since, is not run again; points given by hand stay.

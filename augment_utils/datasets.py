@@ -9,6 +9,7 @@ import sys
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -83,10 +84,10 @@ class Dataset:
     name: str
 
     @functools.cached_property
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         return _sha256(*(getattr(self, key) for key in ARRAYS))
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"{self.name}: {len(self.x_train):,} training and {len(self.x_test):,} test images, "
             f"{len(self.class_names)} classes"
@@ -94,7 +95,13 @@ class Dataset:
 
     __repr__ = __str__
 
-    def subset(self, train=None, test=None, classes=None, seed=None):
+    def subset(
+        self,
+        train: int | None = None,
+        test: int | None = None,
+        classes: Sequence[str] | None = None,
+        seed: int | None = None,
+    ) -> "Dataset":
         """A class-balanced part of the data.
 
         Parameters
@@ -142,7 +149,7 @@ class Dataset:
         )
 
 
-def load_cifar10(path=None):
+def load_cifar10(path: str | os.PathLike | None = None) -> Dataset:
     """Load CIFAR-10, or, where it cannot be had, photo patches with a loud banner.
 
     Looks, in this order, at ``path``; the environment variable ``AUGMENT_DATA`` (a
@@ -185,7 +192,9 @@ def load_cifar10(path=None):
         return load_photo_patches()
 
 
-def load_photo_patches(train_per_class=500, test_per_class=100, seed=0):
+def load_photo_patches(
+    train_per_class: int = 500, test_per_class: int = 100, seed: int = 0
+) -> Dataset:
     """Cut 32 × 32 patches from ten photographs that scikit-image ships: no download.
 
     Parameters
@@ -210,7 +219,7 @@ def load_photo_patches(train_per_class=500, test_per_class=100, seed=0):
     from skimage import data  # slow to import, and needed only here
 
     rng = np.random.default_rng(seed)
-    parts = {"train": [], "test": []}
+    parts: dict[str, list[np.ndarray]] = {"train": [], "test": []}
     for name, source in PHOTOGRAPHS.items():
         photo = getattr(data, source)()
         photo = photo[0] if isinstance(photo, tuple) else photo  # the left of a stereo pair
@@ -218,15 +227,15 @@ def load_photo_patches(train_per_class=500, test_per_class=100, seed=0):
         border = int(TRAIN_SHARE * photo.shape[1])
         parts["train"].append(_cut_patches(photo[:, :border], train_per_class, name, rng))
         parts["test"].append(_cut_patches(photo[:, border:], test_per_class, name, rng))
-    arrays = []
-    for patches in parts.values():
+    arrays: dict[str, np.ndarray] = {}
+    for split, patches in parts.items():
         order = rng.permutation(sum(map(len, patches)))
         labels = np.repeat(np.arange(len(patches)), [len(p) for p in patches])
-        arrays += [np.concatenate(patches)[order], labels[order]]
-    return Dataset(*arrays, tuple(PHOTOGRAPHS), "photo patches (not CIFAR-10)")
+        arrays |= {f"x_{split}": np.concatenate(patches)[order], f"y_{split}": labels[order]}
+    return Dataset(**arrays, class_names=tuple(PHOTOGRAPHS), name="photo patches (not CIFAR-10)")
 
 
-def download_cifar10():
+def download_cifar10() -> Path:
     """Path of the verified official archive in Keras' cache, fetched if it is not there.
 
     The SHA-256 is checked before the file gets its name, so a killed or failed
@@ -246,7 +255,7 @@ def download_cifar10():
     )
 
 
-def find_cached_archive():
+def find_cached_archive() -> Path | None:
     """Path of the official archive in Keras' cache if its SHA-256 is right, else None."""
     for name in ARCHIVE_NAMES:
         path = _cache_folder() / name
@@ -255,7 +264,7 @@ def find_cached_archive():
     return None
 
 
-def save_npz(dataset, path):
+def save_npz(dataset: Dataset, path: str | os.PathLike) -> None:
     """Write ``dataset`` to ``path`` in the layout that :func:`load_cifar10` reads.
 
     The file appears whole or not at all.
@@ -274,7 +283,7 @@ def save_npz(dataset, path):
         partial.unlink(missing_ok=True)
 
 
-def is_cifar10(dataset):
+def is_cifar10(dataset: Dataset) -> bool:
     """Whether the first 1,000 images of each split are CIFAR-10's own."""
     return _sha256(*(getattr(dataset, key)[:1000] for key in ARRAYS)) == CIFAR10_START
 
@@ -305,7 +314,7 @@ def _read(path):
         read = _read_npz if zipfile.is_zipfile(path) else _read_archive
     try:
         arrays, class_names = read(path)
-        dataset = Dataset(*_checked(arrays, class_names), class_names, path.name)
+        dataset = Dataset(**_checked(arrays, class_names), class_names=class_names, name=path.name)
     except UNREADABLE as error:
         raise ValueError(
             f"{path}: not CIFAR-10, or damaged: {error or type(error).__name__}; {EXPECTED}"
@@ -328,8 +337,8 @@ def _read_archive(path):
     wanted = (*TRAIN_BATCHES, TEST_BATCH)
     with tarfile.open(path) as archive:
         batches = {
-            Path(member.name).name: archive.extractfile(member).read()
-            for member in archive
+            Path(member.name).name: archive.extractfile(member).read()  # type: ignore[union-attr]
+            for member in archive  # of which the files can always be read
             if member.isfile() and Path(member.name).name in wanted
         }
     return _join_batches(batches), CIFAR10_CLASSES
@@ -386,7 +395,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 def _checked(arrays, class_names):
     if not all(isinstance(name, str) for name in class_names):
         raise ValueError(f"its class_names are {class_names!r}, expected text")
-    checked = []
+    checked: dict[str, np.ndarray] = {}
     for key, images, labels in zip(ARRAYS[::2], arrays[::2], arrays[1::2], strict=True):
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (32, 32, 3):
             raise ValueError(
@@ -405,7 +414,7 @@ def _checked(arrays, class_names):
                 f"{label_key} goes from {labels.min()} to {labels.max()}, "
                 f"expected labels 0 to {len(class_names) - 1}"
             )
-        checked += [images, labels.astype(np.int64).reshape(-1)]
+        checked |= {key: images, label_key: labels.astype(np.int64).reshape(-1)}
     return checked
 
 
@@ -458,7 +467,7 @@ def _sha256(*arrays):
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 

@@ -15,6 +15,7 @@ import re
 import threading
 import time
 import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ from augment_utils import training
 from augment_utils.cli import ROOT, replace_file
 from augment_utils.contrast import processor_count
 from augment_utils.corruptions import CORRUPTIONS, SEVERITIES
-from augment_utils.datasets import load_cifar10
+from augment_utils.datasets import Dataset, load_cifar10
 from augment_utils.pages import machine
 
 PACKAGES = ("numpy", "scikit-image", "numba", "tensorflow", "keras")
@@ -44,7 +45,7 @@ class Run(NamedTuple):
     seed: int
 
 
-def grid(tier, studies=STUDIES):
+def grid(tier: training.Tier, studies: Sequence[str] = STUDIES) -> list[Run]:
     """The runs of a tier, one seed of everything after the other, the small sizes first.
 
     Parameters
@@ -75,7 +76,7 @@ def grid(tier, studies=STUDIES):
     return sorted(runs, key=lambda run: (run.images, run.seed))
 
 
-def conditions_of(study):
+def conditions_of(study: str) -> list[str]:
     """The names of a study's conditions, in the order of the tables."""
     if study == "C":
         return ["none", *training.TRANSFORMS]
@@ -83,7 +84,7 @@ def conditions_of(study):
     return names if study == "A" else [n for n in names if n != training.TODAYS_ADADELTA]
 
 
-def perform(run, source, fingerprint):
+def perform(run: Run, source: str | None, fingerprint: str) -> dict:
     """Do one run, anywhere.
 
     Parameters
@@ -122,7 +123,7 @@ def perform(run, source, fingerprint):
     }
 
 
-def identity(run, dataset):
+def identity(run: Run, dataset: Dataset) -> dict:
     """What a record says of its run: its place in the grid, its sizes, its images."""
     return {
         "protocol": PROTOCOL,
@@ -132,7 +133,7 @@ def identity(run, dataset):
     }
 
 
-def record_path(folder, run, dataset):
+def record_path(folder: str | os.PathLike, run: Run, dataset: Dataset) -> Path:
     """The file of a run's record: readable, and different for whatever defines it differently."""
     defining = [PROTOCOL, run._asdict(), sizes_of(run), dataset.fingerprint]
     digest = hashlib.sha256(json.dumps(defining, sort_keys=True).encode())
@@ -141,7 +142,14 @@ def record_path(folder, run, dataset):
     return Path(folder) / name
 
 
-def run_all(runs, folder, source=None, scheduler=None, workers=None, progress=None):
+def run_all(
+    runs: Sequence[Run],
+    folder: str | os.PathLike,
+    source: str | None = None,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int, int, int], object] | None = None,
+) -> list[tuple[Run, str]]:
     """Do all runs that have no record yet.
 
     Parameters
@@ -172,7 +180,8 @@ def run_all(runs, folder, source=None, scheduler=None, workers=None, progress=No
     folder.mkdir(parents=True, exist_ok=True)
     dataset = _load(source)
     missing = [run for run in runs if not record_path(folder, run, dataset).exists()]
-    done, failed = len(runs) - len(missing), []
+    done = len(runs) - len(missing)
+    failed: list[tuple[Run, str]] = []
     if not missing:
         _tell(progress, done, 0, 0, len(runs))
         return failed
@@ -202,7 +211,7 @@ def run_all(runs, folder, source=None, scheduler=None, workers=None, progress=No
     return failed
 
 
-def read_records(folder=RUNS):
+def read_records(folder: str | os.PathLike = RUNS) -> list[dict]:
     """All records in a folder, sorted by their files' names.
 
     Left out are the errors of failed runs, and records of another protocol or other sizes than
@@ -314,7 +323,7 @@ def _plan(tier, study):
     return training.TIERS[tier][study]
 
 
-def sizes_of(run):
+def sizes_of(run: Run) -> dict[str, int | None]:
     """How much a run trains and scores; epochs are None for a number of images not in the tier."""
     plan = _plan(run.tier, run.study)
     if run.study == "C":

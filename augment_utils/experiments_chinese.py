@@ -25,7 +25,7 @@ UNDER = {
 }
 
 
-def chinese_page(records):
+def chinese_page(records: list[dict]) -> str:
     """What `make results` puts into the Chinese README; the tables stay in the English one."""
     return "\n\n".join(
         [

@@ -1,6 +1,8 @@
 """What the records of the experiments say: comparisons over seeds, in numbers and in words."""
 
+import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +28,7 @@ FIDELITY = {
 }
 
 
-def published(folder=experiments.RUNS):
+def published(folder: str | os.PathLike = experiments.RUNS) -> list[dict]:
     """The records of the tier `paper`, checked to be of one data set."""
     records = [r for r in experiments.read_records(folder) if r["run"]["tier"] == "paper"]
     if not records:
@@ -71,12 +73,12 @@ class Headline(NamedTuple):
     study: str
     corruption: str | None  # None: clean test images
     images: int
-    verdicts: Counter  # how many uses have which
+    verdicts: Counter[str]  # how many uses have which
     highest: Comparison
     lowest: Comparison
 
 
-def arms(study):
+def arms(study: str) -> list[Arm]:
     """The rows of a study's tables."""
     names = experiments.conditions_of(study)
     plain = [Arm(name, name, "raw") for name in names if not training.CONDITIONS[name].transform]
@@ -91,7 +93,9 @@ def arms(study):
     return [*(arm for arm in plain if arm not in last), *contrast, *last]
 
 
-def compare(records, study, images, scores=(CLEAN,)):
+def compare(
+    records: list[dict], study: str, images: int, scores: Sequence[str] = (CLEAN,)
+) -> list[Comparison]:
     """Every arm against the condition "none", seed by seed.
 
     Parameters
@@ -138,9 +142,11 @@ def compare(records, study, images, scores=(CLEAN,)):
     ]
 
 
-def accuracy_by_seed(records, study, images, scores=(CLEAN,)):
+def accuracy_by_seed(
+    records: list[dict], study: str, images: int, scores: Sequence[str] = (CLEAN,)
+) -> dict[tuple[str, str], dict[int, float]]:
     """{(condition, way of scoring): {seed: percent}}, the arguments as :func:`compare` has them."""
-    accuracy = {}
+    accuracy: dict[tuple[str, str], dict[int, float]] = {}
     for record in records:
         run = record["run"]
         if (run["study"], run["images"]) == (study, images):
@@ -150,12 +156,12 @@ def accuracy_by_seed(records, study, images, scores=(CLEAN,)):
     return accuracy
 
 
-def headlines(records):
+def headlines(records: list[dict]) -> list[Headline]:
     """One for each comparison: how many uses of contrast are better or worse, and the extremes.
 
     Clean test images for every size; corrupted ones for the largest that has results.
     """
-    comparisons = [
+    comparisons: list[tuple[str, str | None, int, tuple[str, ...]]] = [
         (study, None, images, (CLEAN,))
         for study in "AB"
         for images in sizes_with_results(records, study)
@@ -176,7 +182,7 @@ def headlines(records):
     return found
 
 
-def sentence(row):
+def sentence(row: Comparison) -> str:
     """A comparison in words, with its interval."""
     interval = f"95 % interval {row.low:+.1f} to {row.high:+.1f} over {row.seeds} seeds"
     if row.verdict == "not distinguishable":
@@ -190,12 +196,12 @@ def sentence(row):
     )
 
 
-def corrupted(name):
+def corrupted(name: str) -> tuple[str, ...]:
     """The scores of a corruption at its five severities."""
     return tuple(f"{name} {severity}" for severity in SEVERITIES)
 
 
-def prediction(records, images):
+def prediction(records: list[dict], images: int) -> dict | None:
     """How well study C's distances, which need no training, foretell study B's losses.
 
     For each transform on both sides (and none), corruption and severity there is a distance (C,
@@ -252,13 +258,13 @@ def prediction(records, images):
     }
 
 
-def predictions(records):
+def predictions(records: list[dict]) -> dict[int, dict]:
     """{size of study B's training set: its :func:`prediction`}, of the sizes that have one."""
     sizes = sizes_with_results(records, "B")
     return {images: found for images in sizes if (found := prediction(records, images))}
 
 
-def prediction_sentence(records):
+def prediction_sentence(records: list[dict]) -> str:
     """How well study C foretells study B, in words."""
     sentences = []
     for images, found in predictions(records).items():
@@ -274,7 +280,7 @@ def prediction_sentence(records):
     return f"**Study C foretells study B**: {'; '.join(sentences)}."
 
 
-def provenance(records):
+def provenance(records: list[dict]) -> str:
     """Where the numbers come from."""
     data = records[0]["data"]
     fidelity = FIDELITY.get(data["fingerprint"][:12])
@@ -301,7 +307,7 @@ def provenance(records):
     )
 
 
-def missing(records, folder):
+def missing(records: list[dict], folder: str | os.PathLike) -> str:
     """Which runs of the tier have no record, in words; and which failed."""
     have = {tuple(record["run"].values()) for record in records}
     lacking = Counter(
@@ -317,7 +323,7 @@ def missing(records, folder):
     return f"Runs still missing: {', '.join(parts) or 'none'}. Failed at their last try: {failed}."
 
 
-def sizes_with_results(records, study):
+def sizes_with_results(records: list[dict], study: str) -> list[int]:
     """The sizes for which at least two arms can be compared, the largest first."""
     sizes = sorted(training.TIERS["paper"][study]["sizes"], reverse=True)
     return [images for images in sizes if len(compare(records, study, images)) > 1]
@@ -325,7 +331,7 @@ def sizes_with_results(records, study):
 
 def _seeds(records):
     """{(study, images): the seeds of its records}."""
-    seeds = {}
+    seeds: dict[tuple[str, int], set[int]] = {}
     for run in (record["run"] for record in records):
         seeds.setdefault((run["study"], run["images"]), set()).add(run["seed"])
     return seeds

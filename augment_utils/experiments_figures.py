@@ -27,21 +27,21 @@ NEAR = 0.2  # the distance at which the words of study C's figure cut it in two
 
 class ReportFigure(NamedTuple):
     name: str
-    draw: Callable
-    alt: Callable
+    draw: Callable[[list[dict]], Figure]  # from the records
+    alt: Callable[[list[dict]], str]
 
 
-def draw_study_a(records):
+def draw_study_a(records: list[dict]) -> Figure:
     sizes = sizes_with_results(records, "A")
     return _forest("A", {f"{images:,} images": compare(records, "A", images) for images in sizes})
 
 
-def draw_study_b(records):
+def draw_study_b(records: list[dict]) -> Figure:
     sizes = sizes_with_results(records, "B")
     return _forest("B", {f"{images:,} images": compare(records, "B", images) for images in sizes})
 
 
-def draw_corrupted(records):
+def draw_corrupted(records: list[dict]) -> Figure:
     """Study B under each corruption, with the most images for which there are results."""
     images = sizes_with_results(records, "B")[:1]
     panels = {
@@ -82,7 +82,7 @@ def _forest(study, panels, remark=""):
     return fig
 
 
-def draw_severity(records):
+def draw_severity(records: list[dict]) -> Figure:
     """Accuracy against severity, both sides, with bands."""
     fig = Figure(figsize=(9, 3.4), layout="constrained")
     axes = fig.subplots(1, len(CORRUPTIONS), sharey=True)
@@ -125,7 +125,7 @@ def _courses(records, name):
     return {label: [rows.get(label) for rows in by_severity] for label in LINES}
 
 
-def draw_study_c(records):
+def draw_study_c(records: list[dict]) -> Figure:
     """Loss of accuracy against distance, a point for each transform, corruption and severity."""
     fig = Figure(figsize=(7, 4), layout="constrained")
     axis = fig.subplots()

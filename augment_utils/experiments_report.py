@@ -1,6 +1,7 @@
 """The pages of the experiments: what the README shows, and all of it in results/report.md."""
 
 import textwrap
+from pathlib import Path
 
 import numpy as np
 
@@ -35,7 +36,7 @@ from augment_utils.pages import figure_png, markdown_table, put_between_marks
 COMMAND = "make results"
 
 
-def report(folder, readme, chinese, page, images):
+def report(folder: Path, readme: Path, chinese: Path, page: Path, images: Path) -> str:
     """Put the short tables into the README, all of them into a page, and draw the figures.
 
     Parameters
@@ -73,7 +74,7 @@ def report(folder, readme, chinese, page, images):
     return state
 
 
-def short_page(records, state):
+def short_page(records: list[dict], state: str) -> str:
     """What the README shows: the headlines, and for studies A and B a figure and a table."""
     parts = [*headline_sentences(records), prediction_sentence(records)]
     for study, figure in (("A", STUDY_A), ("B", STUDY_B)):
@@ -86,7 +87,7 @@ def short_page(records, state):
     return _paragraphs(*parts)
 
 
-def full_page(records, state):
+def full_page(records: list[dict], state: str) -> str:
     """results/report.md."""
     text = _paragraphs(
         "# Does contrast equalization help a CNN?",
@@ -140,7 +141,7 @@ DIFFERENCE_NOTE = (
 )
 
 
-def headline_sentences(records):
+def headline_sentences(records: list[dict]) -> list[str]:
     """A paragraph for each headline."""
     paragraphs = []
     for each in headlines(records):
@@ -154,7 +155,7 @@ def headline_sentences(records):
     return paragraphs
 
 
-def comparison_table(records, study):
+def comparison_table(records: list[dict], study: str) -> str:
     """Accuracy, difference and verdict of every arm, for each size of training set."""
     sizes = sizes_with_results(records, study)
     by_size = [{row.label: row for row in compare(records, study, images)} for images in sizes]
@@ -170,7 +171,7 @@ def comparison_table(records, study):
     return markdown_table(header, lines)
 
 
-def corruption_table(records, images):
+def corruption_table(records: list[dict], images: int) -> str:
     """Differences of every arm under each corruption, and their verdicts."""
     columns = {
         name: {row.label: row for row in compare(records, "B", images, corrupted(name))}
@@ -186,7 +187,7 @@ def corruption_table(records, images):
     return markdown_table([f"Study B, {images:,} images, {seeds} seeds", *CORRUPTIONS], lines)
 
 
-def distance_table(records):
+def distance_table(records: list[dict]) -> str:
     """Study C: mean over severities and seeds."""
     own = [record for record in records if record["run"]["study"] == "C"]
     lines = []

@@ -6,13 +6,20 @@ import os
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
+Transform = Callable[[np.ndarray], np.ndarray]
 TOLERANCE = 1e-6  # of the range: what rounding in an earlier step may add
 
 
-def as_preprocessing_function(transform, probability=1.0, value_range=(0, 255), seed=None):
+def as_preprocessing_function(
+    transform: Transform,
+    probability: float = 1.0,
+    value_range: tuple[float, float] = (0, 255),
+    seed: int | None = None,
+) -> Transform:
     """Make a transform into an ``ImageDataGenerator``'s ``preprocessing_function``.
 
     Parameters
@@ -67,7 +74,9 @@ def as_preprocessing_function(transform, probability=1.0, value_range=(0, 255), 
     return preprocess
 
 
-def as_dataset_map(transform, probability=1.0, seed=None):
+def as_dataset_map(
+    transform: Transform, probability: float = 1.0, seed: int | None = None
+) -> Callable:
     """Make a transform into a function for :meth:`tf.data.Dataset.map`.
 
     Use it on batches, and prefetch after it::
@@ -117,7 +126,7 @@ def as_dataset_map(transform, probability=1.0, seed=None):
 
 
 @contextlib.contextmanager
-def quiet_startup():
+def quiet_startup() -> Iterator[None]:
     """Keep quiet while TensorFlow is imported; use as ``with quiet_startup(): import ...``.
 
     Without a GPU, its compiled part writes messages with timestamps straight to the process's
@@ -143,13 +152,13 @@ class _Chooser:
             raise ValueError(f"got probability={probability!r}, expected a share of images, 0..1")
         self.probability = probability
         self.key = os.urandom(16) if seed is None else str(seed).encode()[:64]
-        self.seen = Counter()
+        self.seen: Counter[bytes] = Counter()
         self.lock = threading.Lock()
 
     def __call__(self, image):
         if self.probability in (0, 1):
             return self.probability == 1
-        content = hashlib.blake2b(np.ascontiguousarray(image), key=self.key).digest()
+        content = hashlib.blake2b(np.ascontiguousarray(image).data, key=self.key).digest()
         with self.lock:
             self.seen[content] += 1
             time = self.seen[content]

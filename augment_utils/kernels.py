@@ -339,7 +339,7 @@ def _count_tile(bins, top, left, height, width, limit, histogram):
     histogram[:] = 0
     counted, inside = 0, min(left + width, columns)
     for y in range(top, top + height):
-        line = bins[y if y < rows else _mirrored(y, rows)]
+        line = bins[_mirrored(y, rows)]
         for x in range(left, inside):
             room = histogram[line[x]] < limit
             histogram[line[x]] += room

@@ -2,12 +2,17 @@
 
 import io
 import platform
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # slow to import
+    from matplotlib.figure import Figure
 
 PIXELS = 1400  # twice the width at which a page shows a figure
 
 
-def machine():
+def machine() -> dict[str, str]:
     """What kind of machine this is, but not which."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text("utf-8").splitlines() if cpuinfo.exists() else []
@@ -19,12 +24,12 @@ def machine():
     }
 
 
-def marks(command):
+def marks(command: str) -> tuple[str, str]:
     """The lines between which a page has what a command made."""
-    return tuple(f"<!-- made by `{command}`: {word} -->" for word in ("begin", "end"))
+    return f"<!-- made by `{command}`: begin -->", f"<!-- made by `{command}`: end -->"
 
 
-def put_between_marks(page, text, command):
+def put_between_marks(page: str, text: str, command: str) -> str:
     """The page with `text` in place of whatever stood between the command's marks.
 
     Raises
@@ -39,13 +44,15 @@ def put_between_marks(page, text, command):
     return f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}"
 
 
-def markdown_table(header, lines, text_columns=1):
+def markdown_table(
+    header: Sequence[str], lines: Iterable[Iterable[str]], text_columns: int = 1
+) -> str:
     """A table in Markdown, the columns of numbers aligned to the right."""
     rule = ["---"] * text_columns + ["---:"] * (len(header) - text_columns)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *lines])
 
 
-def figure_png(fig):
+def figure_png(fig: "Figure") -> bytes:
     """The PNG of a figure, the same bytes each time."""
     png = io.BytesIO()
     fig.savefig(png, format="png", dpi=PIXELS / fig.get_figwidth(), facecolor="white")

@@ -2,7 +2,8 @@
 
 import functools
 import random
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -12,9 +13,14 @@ from augment_utils.contrast import (
     contrast_stretching,
     histogram_equalization,
 )
-from augment_utils.keras_bridge import as_dataset_map, quiet_startup
+from augment_utils.datasets import Dataset
+from augment_utils.keras_bridge import Transform, as_dataset_map, quiet_startup
 
-TRANSFORMS = {
+if TYPE_CHECKING:  # slow to import
+    import keras
+    import tensorflow as tf
+
+TRANSFORMS: dict[str, Transform] = {
     "stretching": contrast_stretching,
     "HE joint": functools.partial(histogram_equalization, color="joint"),
     "HE channel": functools.partial(histogram_equalization, color="channel"),
@@ -22,6 +28,7 @@ TRANSFORMS = {
     "AHE": adaptive_histogram_equalization,
     "CLAHE": clahe,
 }
+Tier = Literal["smoke", "class", "paper"]
 TODAYS_ADADELTA = "Adadelta() of today"
 
 
@@ -47,7 +54,7 @@ CONDITIONS = {
 # of images drawn, a tenth of which validates, to epochs; `corrupted` is how many of the test
 # images are scored under each corruption too (0: none). Study C trains nothing and looks at
 # `sizes` test images. `seeds` are 0, 1, ...
-TIERS = {
+TIERS: dict[str, dict[str, dict]] = {
     "smoke": {
         "A": {"sizes": {60: 1}, "seeds": 2, "test": 40, "corrupted": 0},
         "B": {"sizes": {100: 1}, "seeds": 2, "test": 100, "corrupted": 20},
@@ -78,13 +85,13 @@ class Plan(NamedTuple):
     corrupted: int
 
 
-def cats_and_dogs(dataset):
+def cats_and_dogs(dataset: Dataset) -> Dataset:
     """Study A's part of a data set: its cats and dogs, or, where it has no such, two classes."""
     names, pair = dataset.class_names, ("cat", "dog")
     return dataset.subset(classes=pair if {*pair} <= {*names} else names[:2])
 
 
-def plan_for(tier, study, dataset):
+def plan_for(tier: Tier, study: Literal["A", "B"], dataset: Dataset) -> Plan:
     """A tier's smallest sizes, cut to what a data set has: photo patches are fewer than CIFAR-10.
 
     Parameters
@@ -123,7 +130,7 @@ def plan_for(tier, study, dataset):
     )
 
 
-def the_posts_cnn(classes=2, learning_rate=1.0):
+def the_posts_cnn(classes: int = 2, learning_rate: float = 1.0) -> "keras.Model":
     """The CNN of the 2017 post: 25,546 parameters for two classes.
 
     Parameters
@@ -161,7 +168,9 @@ def the_posts_cnn(classes=2, learning_rate=1.0):
     return _compiled(model, keras.optimizers.Adadelta(learning_rate))
 
 
-def small_cnn(classes=10, learning_rate=0.002, steps=None):
+def small_cnn(
+    classes: int = 10, learning_rate: float = 0.002, steps: int | None = None
+) -> "keras.Model":
     """Four convolutions with batch normalization, then global average pooling: 71,242 parameters.
 
     Parameters
@@ -204,7 +213,7 @@ class Split(NamedTuple):
     y_validation: np.ndarray
 
 
-def draw_split(dataset, images, seed):
+def draw_split(dataset: Dataset, images: int, seed: int) -> Split:
     """Draw training images, and a tenth of them for validation; the test images stay untouched.
 
     Parameters
@@ -250,7 +259,9 @@ def draw_split(dataset, images, seed):
     )
 
 
-def make_batches(images, labels, condition, seed):
+def make_batches(
+    images: np.ndarray, labels: np.ndarray, condition: Condition, seed: int
+) -> "tf.data.Dataset":
     """The batches of one epoch after the other, shuffled, under a condition.
 
     Parameters
@@ -272,7 +283,7 @@ def make_batches(images, labels, condition, seed):
         images = TRANSFORMS[condition.transform](images)  # the same in every epoch: once is enough
     batches = tf.data.Dataset.from_tensor_slices((images, labels))
     batches = batches.shuffle(len(images), seed).batch(BATCH)
-    if condition.probability < 1:
+    if condition.transform and condition.probability < 1:
         transform = TRANSFORMS[condition.transform]
         batches = batches.map(as_dataset_map(transform, condition.probability, seed))
     batches = batches.map(lambda x, y: (tf.cast(x, tf.float32) / 255, y))
@@ -282,7 +293,14 @@ def make_batches(images, labels, condition, seed):
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def train(model, split, condition, epochs, seed, progress=None):
+def train(
+    model: "keras.Model",
+    split: Split,
+    condition: Condition,
+    epochs: int,
+    seed: int,
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, list[float]]:
     """Fit a model, and score it on the validation images after every epoch.
 
     Parameters
@@ -303,7 +321,8 @@ def train(model, split, condition, epochs, seed, progress=None):
         transformed, ``validation_transformed`` on the same images transformed.
     """
     ways = scored_ways(split.x_validation, condition)
-    history = {"loss": [], "accuracy": [], **{_validation_key(way): [] for way in ways}}
+    history: dict[str, list[float]] = {"loss": [], "accuracy": []}
+    history |= {_validation_key(way): [] for way in ways}
     batches = make_batches(split.x_train, split.y_train, condition, seed)
     for epoch in range(epochs):
         metrics = model.fit(batches, epochs=1, shuffle=False, verbose=0).history
@@ -316,7 +335,7 @@ def train(model, split, condition, epochs, seed, progress=None):
     return history
 
 
-def scored_ways(images, condition):
+def scored_ways(images: np.ndarray, condition: Condition) -> dict[str, np.ndarray]:
     """The images as they are, and transformed too if all training images were: {way: images}."""
     ways = {"raw": images}
     if condition.transform and condition.probability == 1:
@@ -324,14 +343,16 @@ def scored_ways(images, condition):
     return ways
 
 
-def accuracy(model, images, labels):
+def accuracy(model: "keras.Model", images: np.ndarray, labels: np.ndarray) -> float:
     """Share of the images, uint8, whose most probable class is their label's."""
     parts = [images[i : i + 500].astype(np.float32) / 255 for i in range(0, len(images), 500)]
     predicted = [np.argmax(model(part, training=False), axis=1) for part in parts]
     return float(np.mean(np.concatenate(predicted) == labels))
 
 
-def make_model(study, split, condition, epochs, seed):
+def make_model(
+    study: str, split: Split, condition: Condition, epochs: int, seed: int
+) -> "keras.Model":
     """The study's model; the seed decides its first weights, the same under each condition."""
     _keras().utils.set_random_seed(seed)
     classes = len(np.unique(split.y_train))

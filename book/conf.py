@@ -18,7 +18,7 @@ language = "en"
 root_doc = "book/index"
 include_patterns = [
     *("book/*.md", "notebooks/*.ipynb", "README.zh-CN.md"),
-    *("assignments/README.md", "results/report.md"),
+    *("assignments/README.md", "results/report.md", "CONTRIBUTING.md"),
 ]
 extensions = [
     "myst_nb",

@@ -22,12 +22,13 @@ ROOT = NOTEBOOKS.parent
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 OTHERS = (  # pages that are no notebooks
     *("README.zh-CN", "book/index", "book/run", "book/results", "book/glossary", "book/reference"),
-    *("results/report", "assignments/README"),
+    *("results/report", "assignments/README", "CONTRIBUTING"),
 )
 PAGES = [*OTHERS, *(f"notebooks/{path.stem}" for path in PATHS)]
 OUTSIDE = {  # where links may lead
     "https://github.com/hendrycks/robustness",
     "https://github.com/sukilau/Ziff-deep-learning/tree/master/2-CIFAR10-data-generator",
+    "https://docs.astral.sh/uv/",
     "https://nbgrader.readthedocs.io/",
     "https://towardsdatascience.com/image-augmentation-for-deep-learning-histogram-equalization"
     "-a71387f609b2",

@@ -75,6 +75,22 @@ def test_run_without_data_and_network_says_so_once_and_goes_on(tmp_path):
     assert "photo patches (not CIFAR-10)" in done.stdout
 
 
+def test_run_says_why_a_notebook_could_not_be_executed(tmp_path):
+    text, dead = tmp_path / "01_text.ipynb", tmp_path / "02_dead.ipynb"
+    text.write_text("no notebook", "utf-8")
+    write_notebook(dead, ["import os\nos._exit(1)"])
+    done = call("run", text, dead, "--output-dir", tmp_path / "out", AUGMENT_DATA="patches")
+    assert done.returncode == 1
+    assert "FAILED 01_text.ipynb, NotJSONError: " in done.stderr
+    assert "FAILED 02_dead.ipynb, DeadKernelError: " in done.stderr
+    assert [line.split()[2] for line in done.stdout.strip().splitlines()[1:]] == ["0", "0"]
+
+
+def test_another_tier_is_not_committed(tmp_path):
+    done = call("run", "--refresh", "--tier", "smoke", "--output-dir", tmp_path / "out")
+    assert done.returncode == 2 and "no other" in done.stderr
+
+
 def test_run_takes_a_relative_path_of_the_data(tmp_path, monkeypatch):
     write_notebook(tmp_path / "good.ipynb", GOOD)
     (tmp_path / "elsewhere").mkdir()

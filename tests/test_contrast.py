@@ -317,8 +317,13 @@ def test_bad_arguments_are_refused(call, message):
         call()
 
 
+def without_hints(function):
+    parameters = inspect.signature(function).parameters.values()
+    return str(inspect.Signature([each.replace(annotation=each.empty) for each in parameters]))
+
+
 def test_signatures_are_the_published_ones():
-    assert [str(inspect.signature(f)) for f in TRANSFORMS] == [
+    assert [without_hints(f) for f in TRANSFORMS] == [
         "(images, low=2.0, high=98.0, color='joint')",
         "(images, color='value')",
         "(images, kernel_size=None)",

@@ -1,18 +1,35 @@
-"""The README keeps step with the notebooks, the commands and the lock."""
+"""README, CONTRIBUTING and guide keep step with the notebooks, the commands and the lock."""
 
 import re
+import sysconfig
+from importlib.util import find_spec
 from pathlib import Path
 
+import click
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
-from notebook_rules import code_cells, pictures_of, tags_of
+from notebook_rules import EMPTY_HEADER, code_cells, pictures_of, tags_of
 
-from augment_utils.cli import NOTEBOOKS, main
+from augment_utils.cli import NOTEBOOKS, ROOT, main
 
-ROOT = NOTEBOOKS.parent
 README = (ROOT / "README.md").read_text("utf-8")
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
+FOLDERS = r"\.ci|assignments|augment_utils|book|images|notebooks|results|tests"
+PLACEHOLDER = re.compile(r"NN_\w+|[A-Z]{4,}")  # of a name that its reader chooses
+every_page = pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "assignments/README.md"]
+)
+
+
+def text_of(page):
+    return (ROOT / page).read_text("utf-8")
+
+
+def code_of(page):
+    """What is set as code, a command or a name on each line."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", text_of(page), re.MULTILINE | re.DOTALL)
+    return "\n".join([*blocks, *re.findall(r"`([^`\n]+)`", text_of(page))])
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
@@ -38,27 +55,54 @@ def test_there_is_no_row_too_many():
     assert len(re.findall(r"^\| \d\d \|", README, re.MULTILINE)) == len(PATHS)
 
 
-def test_every_link_leads_somewhere():
-    links = re.findall(r"\]\(([^)]+)\)", README) + re.findall(r'src="([^"]+)"', README)
-    headings = re.findall(r"^#+ (.*)", README, re.MULTILINE)
+@every_page
+def test_every_link_leads_somewhere(page):
+    text = text_of(page)
+    links = re.findall(r"\]\(([^)]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+    headings = re.findall(r"^#+ (.*)", text, re.MULTILINE)
     anchors = {"#" + re.sub(r"[^a-z0-9 -]", "", h.lower()).replace(" ", "-") for h in headings}
     assert {link for link in links if link.startswith("#")} <= anchors
     local = [link for link in links if not link.startswith(("https://", "#"))]
-    assert [link for link in local if not (ROOT / link).exists()] == []
-    assert len(local) > 2 * len(PATHS)
+    assert [link for link in local if not (ROOT / page).parent.joinpath(link).exists()] == []
+    assert len(local) > 5
 
 
-def test_pictures_have_alt_text():
-    assert all(len(alt.split()) > 5 for alt in re.findall(r"!\[([^\]]*)\]", README))
+@every_page
+def test_pictures_have_alt_text_and_columns_have_names(page):
+    text = text_of(page)
+    assert all(len(alt.split()) > 5 for alt in re.findall(r"!\[([^\]]*)\]", text))
+    assert not EMPTY_HEADER.search(text)
 
 
-def test_every_command_exists():
-    code = "\n".join(re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL))
-    code += "\n".join(re.findall(r"`([^`\n]+)`", README))
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
-    assert set(re.findall(r"\bmake ([a-z]+)", code)) <= targets
-    commands = set(re.findall(r"python -m augment_utils ([a-z]+)", code))
-    assert {"run", "data"} <= commands <= set(main.commands)
+@every_page
+def test_every_command_exists(page):
+    makefile, code = (ROOT / "Makefile").read_text("utf-8"), code_of(page)
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    found = re.findall(r"\bmake ([a-z]+)(?: ([A-Z]+)=)?", code)
+    assert found and {target for target, _ in found} <= targets
+    assert {name for _, name in found if name} <= {*re.findall(r"[A-Z]+", makefile)}
+    ours = re.findall(r"python -m augment_utils ([^#\n]*)", code)
+    assert ours and [words for words in ours if not is_ours(words.split())] == []
+    modules = re.findall(r"python -m (\w+)", code)
+    assert [name for name in modules if find_spec(name) is None] == []
+    programs = Path(sysconfig.get_path("scripts"))
+    for name in re.findall(r"\.venv/bin/([\w-]+)", code):
+        assert (programs / name).exists(), name
+
+
+def is_ours(words):
+    """Whether there is a command of these names, with these options."""
+    command = main
+    while words and isinstance(command, click.Group):
+        command = command.commands.get(words.pop(0))
+    options = {name for option in getattr(command, "params", []) for name in option.opts}
+    return command is not None and {word for word in words if word.startswith("-")} <= options
+
+
+@every_page
+def test_every_path_exists(page):
+    paths = re.findall(rf"(?<![\w./-])((?:{FOLDERS})/[\w./-]+)", code_of(page))
+    assert [each for each in paths if not any(ROOT.glob(PLACEHOLDER.sub("*", each)))] == []
 
 
 def test_the_version_of_tensorflow_is_the_locked_one():

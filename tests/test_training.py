@@ -22,7 +22,10 @@ def trained(name, study="B", images=200, epochs=1, seed=3):
     data, condition = patches(), CONDITIONS[name]
     split = training.draw_split(data, images, seed)
     model = training.make_model(study, split, condition, epochs, seed)
-    return training.train(model, split, condition, epochs, seed), model
+    done = []
+    history = training.train(model, split, condition, epochs, seed, done.append)
+    assert done == list(range(1, epochs + 1))
+    return history, model
 
 
 def test_the_posts_cnn_has_the_posts_layers():
