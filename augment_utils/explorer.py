@@ -168,7 +168,7 @@ class Panel(widgets.HBox):
         self.button = widgets.Button(
             description=f"{name}: show the line of code", layout=look["layout"]
         )
-        self.line = widgets.Textarea(description=f"{name}: code", rows=4, **look)
+        self.line = widgets.Textarea(description=f"{name}: code", rows=6, **look)
         self.picture, self.readout = widgets.HTML(), widgets.HTML()
         self.readout.add_class("readout")
         show_only_if(False, self.line)

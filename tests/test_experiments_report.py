@@ -223,6 +223,20 @@ def test_what_is_missing_or_failed_is_said(repository):
     assert said.split(".")[0] in (repository / "README.md").read_text("utf-8").replace("\n", " ")
 
 
+def test_one_study_alone_gives_pages_and_figures():
+    records = small_grid([1.0, 2.5, 0.5])
+    short, full = report.short_page(records, ""), report.full_page(records, "")
+    assert "Study A" in short and "Study B" not in short
+    assert full.count("There are no results yet.") == 1
+    for page in (short, full):
+        assert "is not known before both have run" in page
+    in_chinese = chinese.chinese_page(records)
+    assert "研究 A" in in_chinese and "研究 B" not in in_chinese
+    for figure in figures.FIGURES:
+        figure.draw(records)
+        assert ("No results yet." in figure.alt(records)) == (figure is not figures.STUDY_A)
+
+
 def test_records_of_two_data_sets_are_not_mixed(repository):
     folder = repository / "results" / "runs"
     other = record("A", "none", 2_000, 99, scores={"clean": {"raw": 0.5}})
