@@ -10,9 +10,13 @@ comes back unchanged.
 A batch is shared out among as many threads as there are processors (or as the
 environment variable AUGMENT_THREADS says), and any number of threads may call
 at once. Besides the result, memory is needed for one image in each thread; for
-float16, and for floats in another byte order, also for a copy of the images.
-The first call of a transform compiles it, which takes seconds; the compiled
-code is kept on disk.
+float16, for floats in another byte order, and for images that do not lie in
+memory in order, also for a copy of the images. The first call of a transform
+compiles it, which takes seconds; the compiled code is kept on disk.
+
+A subclass of NumPy's array, such as ``np.matrix``, counts as the array that it
+is, and the result is a plain array. A masked array is refused, because the
+pixels under its mask would be counted. The result has the byte order that came.
 """
 
 import operator
@@ -27,8 +31,13 @@ from augment_utils import kernels
 Color = Literal["joint", "channel", "value"]
 COLORS = {"joint": kernels.JOINT, "channel": kernels.CHANNEL, "value": kernels.VALUE}
 
+NUMBER = (int, float, np.integer, np.floating)
+
 # Fewer numbers than this in a batch are not worth a second thread.
 WORTH_A_THREAD = 2**19
+
+# A tile can be larger than the image, which is then mirrored to fill it.
+LARGEST_TILE_SIDE = 4096
 
 
 def contrast_stretching(
@@ -69,7 +78,7 @@ def contrast_stretching(
     section 3.2. Agrees with :func:`skimage.exposure.rescale_intensity` between
     the same percentiles to one grey level of 255.
     """
-    if not 0 <= low < high <= 100:
+    if not (isinstance(low, NUMBER) and isinstance(high, NUMBER) and 0 <= low < high <= 100):
         raise ValueError(
             f"got low={low!r} and high={high!r}, expected percentiles with "
             "0 <= low < high <= 100, such as low=2, high=98"
@@ -131,8 +140,8 @@ def adaptive_histogram_equalization(
     images : ndarray, (H, W), (H, W, C) or (N, H, W, C), C = 1 or 3
         uint8 in 0..255 or float in 0..1.
     kernel_size : int, (int, int) or None
-        Height and width of a tile in pixels. None: an eighth of the image's
-        side, but at least 8.
+        Height and width of a tile in pixels, each up to 4,096 or the image's
+        side. None: an eighth of the image's side, but at least 8.
 
     Returns
     -------
@@ -170,8 +179,9 @@ def clahe(
     images : ndarray, (H, W), (H, W, C) or (N, H, W, C), C = 1 or 3
         uint8 in 0..255 or float in 0..1.
     kernel_size : int, (int, int) or None
-        Height and width of a tile in pixels. None: an eighth of the image's
-        side, but at least 8. (scikit-image's own default lacks the 8.)
+        Height and width of a tile in pixels, each up to 4,096 or the image's
+        side. None: an eighth of the image's side, but at least 8.
+        (scikit-image's own default lacks the 8.)
     clip_limit : float
         A fraction of the tile's pixels, 0..1. Smaller means less contrast; 1
         means no clipping, and so does 0, as in scikit-image.
@@ -193,14 +203,13 @@ def clahe(
     :func:`skimage.exposure.equalize_adapthist` to one grey level of 255, but
     for flat images, which scikit-image turns white.
     """
-    if not 0 <= clip_limit <= 1:
+    if not (isinstance(clip_limit, NUMBER) and 0 <= clip_limit <= 1):
         raise ValueError(
             f"got clip_limit={clip_limit!r}, expected a fraction of the tile's "
             "pixels, 0..1 (OpenCV's clipLimit divided by its 256 bins, say)"
         )
-    tile, batch = _check_kernel_size(kernel_size), as_batch(images)
-    if tile is None:
-        tile = [max(8, side // 8) for side in batch.shape[1:3]]
+    batch = as_batch(images)
+    tile = _tile(kernel_size, batch.shape[1:3])
     pair = kernels.clahe_bytes, kernels.clahe_floats
     return _run(pair, images, batch, *tile, float(clip_limit))
 
@@ -242,17 +251,14 @@ def _run(for_bytes_and_floats, images, batch, *arguments):
 
 
 def _unit(color):
-    if color not in COLORS:
+    if not isinstance(color, str) or color not in COLORS:
         raise ValueError(f"got color={color!r}, expected one of {', '.join(COLORS)}")
     return COLORS[color]
 
 
 def as_batch(images: np.ndarray) -> np.ndarray:
-    """Check `images` and view it as (N, H, W, C), uint8, float32 or float64."""
-    if not isinstance(images, np.ndarray):
-        raise TypeError(
-            f"got {type(images).__name__}, expected a NumPy array; convert it with np.asarray(...)"
-        )
+    """Check `images` and view it as (N, H, W, C), uint8, float32 or float64, in C order."""
+    images = as_plain_array(images)
     if images.dtype != np.uint8 and images.dtype.kind != "f":
         raise TypeError(
             f"got dtype {images.dtype}, expected uint8 in 0..255 or float in 0..1; "
@@ -269,9 +275,23 @@ def as_batch(images: np.ndarray) -> np.ndarray:
     if images.dtype != np.uint8:
         _check_range(images)
         images = images.astype(_kernel_dtype(images.dtype), copy=False)
-    if images.ndim == 4:
-        return images
-    return images.reshape(1, *images.shape[:2], channels)
+    # in one order: each other would be compiled anew
+    images = np.require(images, requirements=["C", "ALIGNED"])
+    return images if images.ndim == 4 else images.reshape(1, *images.shape[:2], channels)
+
+
+def as_plain_array(images: np.ndarray) -> np.ndarray:
+    """The array without what a subclass adds to it."""
+    if not isinstance(images, np.ndarray):
+        raise TypeError(
+            f"got {type(images).__name__}, expected a NumPy array; convert it with np.asarray(...)"
+        )
+    if isinstance(images, np.ma.MaskedArray):
+        raise TypeError(
+            "got a masked array, expected a plain one, as every pixel counts; "
+            "say what stands under the mask with images.filled(...)"
+        )
+    return np.asarray(images)
 
 
 def _kernel_dtype(dtype):
@@ -293,18 +313,24 @@ def _check_range(images):
         )
 
 
-def _check_kernel_size(kernel_size):
-    """None, or the tile's two sides as ints."""
+def _tile(kernel_size, image_sides):
+    """The tile's height and width."""
     if kernel_size is None:
-        return None
-    pair = kernel_size if np.ndim(kernel_size) else (kernel_size, kernel_size)
+        return [max(8, side // 8) for side in image_sides]
+    is_pair = isinstance(kernel_size, tuple | list | np.ndarray) and np.iterable(kernel_size)
     try:
-        sides = [operator.index(side) for side in pair]
+        sides = [operator.index(side) for side in (kernel_size if is_pair else [kernel_size] * 2)]
     except TypeError:
         sides = []
     if len(sides) != 2 or min(sides) < 1:
         raise ValueError(
             f"got kernel_size={kernel_size!r}, expected a tile's side in pixels, "
             "an int of at least 1, or a pair of them (height, width)"
+        )
+    most = [max(side, LARGEST_TILE_SIDE) for side in image_sides]
+    if sides[0] > most[0] or sides[1] > most[1]:
+        raise ValueError(
+            f"got kernel_size={kernel_size!r}, expected a tile of at most {most[0]} x {most[1]} "
+            "pixels for this image"
         )
     return sides

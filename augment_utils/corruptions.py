@@ -158,7 +158,7 @@ def plasma(count: int, side: int, decay: float, seed: int = 0) -> np.ndarray:
 
 
 def _constant(constants, severity):
-    if severity not in SEVERITIES:
+    if not isinstance(severity, (int, np.integer)) or severity not in SEVERITIES:
         raise ValueError(f"got severity={severity!r}, expected one of {SEVERITIES}")
     return constants[severity - 1]
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from augment_utils.contrast import NUMBER, as_plain_array
+
 Transform = Callable[[np.ndarray], np.ndarray]
 TOLERANCE = 1e-6  # of the range: what rounding in an earlier step may add
 
@@ -42,24 +44,34 @@ def as_preprocessing_function(
     Returns
     -------
     callable
-        (H, W, C) float in ``value_range`` to a new array of the same shape, dtype and range.
+        (H, W, C) float in ``value_range`` to a new array of the same shape, dtype and range;
+        uint8 too, if the range lies in 0..255, and then the result is rounded.
 
     Raises
     ------
-    ValueError
-        ``probability`` or ``value_range`` is impossible; or, when called, values outside
-        the range or what the transform refuses.
+    TypeError, ValueError
+        ``probability`` or ``value_range`` is impossible; or, when called, another type, values
+        outside the range, or what the transform refuses.
     """
     choose = _Chooser(probability, seed)
-    low, high = map(float, value_range)
-    if not (np.isfinite([low, high]).all() and low < high):
+    try:
+        low, high = map(float, value_range)
+    except (TypeError, ValueError, OverflowError):
+        low = high = np.nan
+    if not (low < high and np.isfinite(high - low)):
         raise ValueError(
             f"got value_range={value_range!r}, expected (low, high) with low < high, "
             "such as (0, 255) or (0, 1)"
         )
 
     def preprocess(image):
-        unit = (np.asarray(image) - low) / (high - low)
+        image = as_plain_array(image)
+        is_bytes = image.dtype == np.uint8 and low >= 0 and high <= 255
+        if image.dtype.kind != "f" and not is_bytes:
+            raise TypeError(f"got dtype {image.dtype}, expected floats in {low:g} to {high:g}")
+        if image.size == 0:
+            raise ValueError(f"got shape {image.shape}, which holds no pixel; expected (H, W, C)")
+        unit = (image - low) / (high - low)
         if not (unit.min() >= -TOLERANCE and unit.max() <= 1 + TOLERANCE):  # or NaN
             raise ValueError(
                 f"got values from {image.min():.6g} to {image.max():.6g}, expected the "
@@ -68,8 +80,8 @@ def as_preprocessing_function(
             )
         if not choose(image):
             return np.array(image)
-        result = transform(np.clip(unit, 0, 1))
-        return (result * (high - low) + low).astype(image.dtype)
+        result = transform(np.clip(unit, 0, 1)) * (high - low) + low
+        return (np.rint(result) if is_bytes else result).astype(image.dtype)
 
     return preprocess
 
@@ -148,7 +160,7 @@ class _Chooser:
     """Heads or tails for an image, from its content, the seed, and how often it came by."""
 
     def __init__(self, probability, seed):
-        if not 0 <= probability <= 1:
+        if not (isinstance(probability, NUMBER) and 0 <= probability <= 1):
             raise ValueError(f"got probability={probability!r}, expected a share of images, 0..1")
         self.probability = probability
         self.key = os.urandom(16) if seed is None else str(seed).encode()[:64]

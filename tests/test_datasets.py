@@ -480,7 +480,9 @@ def test_patches_come_from_their_photograph_and_share_no_pixel():
             assert len(columns) and (columns + 32 <= border if left else columns >= border).all()
 
 
-@pytest.mark.parametrize("arguments", [{"train_per_class": 0}, {"test_per_class": 10**6}])
+@pytest.mark.parametrize(
+    "arguments", [{"train_per_class": 0}, {"train_per_class": 2.5}, {"test_per_class": 10**6}]
+)
 def test_impossible_numbers_of_patches_are_refused(arguments):
     with pytest.raises(ValueError, match="expected 1 to"):
         load_photo_patches(**arguments)

@@ -80,6 +80,12 @@ def test_a_wrong_image_is_refused_also_inside_a_generator(tf, image, message):
         next(generator.flow(image[np.newaxis]))
 
 
+def test_bytes_are_rounded_not_cut_off():
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+    result = as_preprocessing_function(lambda unit: 0.3 * unit)(levels)
+    assert result.dtype == np.uint8 and np.abs(result - 0.3 * levels).max() < 0.5001
+
+
 @pytest.mark.parametrize("value_range", [(1, 0), (0, 0), (0, np.inf)])
 def test_an_impossible_range_is_refused(value_range):
     with pytest.raises(ValueError, match="expected \\(low, high\\)"):
