@@ -2,7 +2,7 @@
 
 import re
 import sysconfig
-from importlib.util import find_spec
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import click
@@ -84,7 +84,7 @@ def test_every_command_exists(page):
     ours = re.findall(r"python -m augment_utils ([^#\n]*)", code)
     assert ours and [words for words in ours if not is_ours(words.split())] == []
     modules = re.findall(r"python -m (\w+)", code)
-    assert [name for name in modules if find_spec(name) is None] == []
+    assert [name for name in modules if PathFinder.find_spec(name) is None] == []
     programs = Path(sysconfig.get_path("scripts"))
     for name in re.findall(r"\.venv/bin/([\w-]+)", code):
         assert (programs / name).exists(), name
