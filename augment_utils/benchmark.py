@@ -8,7 +8,6 @@ batch each where that is quicker, and their results are not even collected.
 
 import importlib.metadata
 import itertools
-import json
 import math
 import os
 import statistics
@@ -24,9 +23,9 @@ from tqdm import tqdm
 from augment_utils.benchmark_epochs import measure_epochs
 from augment_utils.benchmark_explorer import measure_explorer
 from augment_utils.benchmark_peers import NAME, OURS, PEERS
-from augment_utils.cli import replace_file
 from augment_utils.contrast import thread_count
 from augment_utils.datasets import load_cifar10
+from augment_utils.files import write_json
 from augment_utils.pages import machine
 
 SEED = 0
@@ -107,13 +106,13 @@ def run(out: Path, quick: bool = False) -> None:
         "epochs": measure_epochs(dataset, plan, SEED),
         "explorer": measure_explorer(plan["moves"]),
     }
-    _write(results, out)
+    write_json(out, results)
 
 
 def run_explorer(out: Path, results: dict, quick: bool = False) -> None:
     """Measure the explorer alone, and write it down among earlier results of the rest."""
     moves = (QUICK if quick else FULL)["moves"]
-    _write(results | {"explorer": measure_explorer(moves)}, out)
+    write_json(out, results | {"explorer": measure_explorer(moves)})
 
 
 def measure_transforms(small: np.ndarray, plan: dict) -> list[dict]:
@@ -163,10 +162,6 @@ def make_images(small: np.ndarray, side: int, count: int) -> np.ndarray:
         y, x = (rng.integers(n - side + 1) for n in whole.shape[:2])
         images[i] = whole[y : y + side, x : x + side]
     return images
-
-
-def _write(results, out):
-    replace_file(out, (json.dumps(results, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _batches(plan):

@@ -17,7 +17,7 @@ from augment_utils.benchmark_peers import (
     PEERS,
     SKIMAGE,
 )
-from augment_utils.cli import replace_file
+from augment_utils.files import write_file
 from augment_utils.pages import figure_png, markdown_table, put_between_marks
 from augment_utils.plotting import BLUE, GREEN, INK, ORANGE, RED
 
@@ -57,8 +57,8 @@ def report(results_path: Path, readme_path: Path, chart_path: Path) -> None:
             f"{results_path.name} lacks what the tables need ({error!r}); "
             "make it anew with python -m augment_utils bench"
         ) from error
-    replace_file(chart_path, png)
-    replace_file(readme_path, readme.encode())
+    write_file(chart_path, png)
+    write_file(readme_path, readme.encode())
 
 
 def read_results(path: Path) -> dict:

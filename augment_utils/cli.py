@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from augment_utils.files import write_file
+
 if TYPE_CHECKING:  # slow to import
     from nbformat import NotebookNode
 
@@ -422,13 +424,5 @@ def take_outputs(executed: Path, notebook: Path) -> None:
     source.metadata.pop("widgets", None)
     for tags, png in figures_of(source.cells):
         if "thumbnail" in tags:
-            replace_file(IMAGES / f"{notebook.stem}.png", png)
-    replace_file(notebook, (nbformat.writes(source) + "\n").encode())
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+            write_file(IMAGES / f"{notebook.stem}.png", png)
+    write_file(notebook, (nbformat.writes(source) + "\n").encode())

@@ -22,7 +22,7 @@ import nbformat
 from traitlets.config import Config, PyFileConfigLoader
 
 from augment_utils.classroom import CLASS_FILE, read_class_file
-from augment_utils.cli import replace_file
+from augment_utils.files import write_file
 
 EXAMPLE = "example"  # the id with which sources are validated and releases tried
 PYTEST_INI = """\
@@ -154,7 +154,7 @@ def _release(api, course, name):
         raise ValueError(f"nbgrader could not release {name}: {_reason(result)}\n{result['log']}")
     folder = course / "release" / name
     shutil.copy(course / CLASS_FILE, folder / CLASS_FILE)
-    replace_file(folder / "pytest.ini", PYTEST_INI.encode())
+    write_file(folder / "pytest.ini", PYTEST_INI.encode())
 
 
 def _errors(notebook):
@@ -204,7 +204,7 @@ def _grade_one(api, course, name, student):
             remarks.append(f"could not be graded: {_reason(result)}")
             return Graded(student, name, dict.fromkeys(most), most, remarks)
         points = _points(api, name, student)
-        replace_file(mark, digest.encode())
+        write_file(mark, digest.encode())
     graded = nbformat.read(folder / f"{name}.ipynb", 4)
     remarks += [
         f"{cell.metadata.get('nbgrader', {}).get('grade_id', cell.get('id'))} ran too long"
@@ -250,8 +250,7 @@ def _stage(course, name, student):
         raise ValueError(f"{file.name} is no readable notebook: {error!r:.80}") from error
     remarks += _claims(nb, student, source / CLASS_FILE, course / CLASS_FILE)
     staged = nbformat.writes(nb).encode()
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / f"{name}.ipynb", staged)
+    write_file(folder / f"{name}.ipynb", staged)
     graded_with = [course / "source" / name / f"{name}.ipynb", course / CLASS_FILE]
     digest = hashlib.sha256(b"".join([staged, *(path.read_bytes() for path in graded_with)]))
     return remarks, digest.hexdigest()
@@ -347,8 +346,7 @@ def _write_csv(path, results):
         points = ("" if one.parts[part] is None else f"{one.parts[part]:g}" for part in parts)
         total = [f"{one.points:g}", f"{sum(one.most.values()):g}"]
         rows.writerow([one.student, *points, *total, " ".join(one.waiting), "; ".join(one.remarks)])
-    path.parent.mkdir(exist_ok=True)
-    replace_file(path, text.getvalue().encode("utf-8"))
+    write_file(path, text.getvalue().encode("utf-8"))
 
 
 # ---- nbgrader

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from augment_utils.files import whole_file
+
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 CIFAR10_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
 CIFAR10_CLASSES = (
@@ -268,18 +270,9 @@ def save_npz(dataset: Dataset, path: str | os.PathLike) -> None:
 
     The file appears whole or not at all.
     """
-    path = Path(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:
-            np.savez_compressed(
-                file,
-                **{key: getattr(dataset, key) for key in ARRAYS},
-                class_names=np.array(dataset.class_names),
-            )
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    arrays = {key: getattr(dataset, key) for key in ARRAYS}
+    with whole_file(path) as file:
+        np.savez_compressed(file, **arrays, class_names=np.array(dataset.class_names))
 
 
 def is_cifar10(dataset: Dataset) -> bool:

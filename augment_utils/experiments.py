@@ -22,10 +22,11 @@ from typing import NamedTuple
 import numpy as np
 
 from augment_utils import training
-from augment_utils.cli import ROOT, replace_file
+from augment_utils.cli import ROOT
 from augment_utils.contrast import processor_count
 from augment_utils.corruptions import CORRUPTIONS, SEVERITIES
 from augment_utils.datasets import Dataset, load_cifar10
+from augment_utils.files import write_json
 from augment_utils.pages import machine
 
 PACKAGES = ("numpy", "scikit-image", "numba", "tensorflow", "keras")
@@ -199,12 +200,12 @@ def run_all(
             failure = path.with_suffix(".failed.json")
             error = future.exception()  # waits if the result died with its worker
             if error is None:
-                _write(path, future.result())
+                write_json(path, future.result())
                 failure.unlink(missing_ok=True)
                 done += 1
             else:
                 text = "".join(traceback.format_exception(error))
-                _write(failure, {**identity(run, dataset), "error": text})
+                write_json(failure, {**identity(run, dataset), "error": text})
                 failed.append((run, f"{type(error).__name__}: {error}"))
             future.release()
             _tell(progress, done, _running(client, len(runs_of)), len(failed), len(runs))
@@ -375,10 +376,6 @@ THREADS = (
 
 def _running(client, left):
     return min(left, sum(client.nthreads().values()))
-
-
-def _write(path, content):
-    replace_file(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _tell(progress, *numbers):

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from augment_utils import experiments
-from augment_utils.cli import replace_file
 from augment_utils.corruptions import CORRUPTIONS
 from augment_utils.experiments_chinese import chinese_page
 from augment_utils.experiments_compare import (
@@ -31,6 +30,7 @@ from augment_utils.experiments_figures import (
     STUDY_B,
     STUDY_C,
 )
+from augment_utils.files import write_file
 from augment_utils.pages import figure_png, markdown_table, put_between_marks
 
 COMMAND = "make results"
@@ -67,10 +67,10 @@ def report(folder: Path, readme: Path, chinese: Path, page: Path, images: Path) 
     }
     pictures = {figure.name: figure_png(figure.draw(records)) for figure in FIGURES}
     for name, png in pictures.items():
-        replace_file(images / f"{name}.png", png)
-    replace_file(page, full_page(records, state).encode())
+        write_file(images / f"{name}.png", png)
+    write_file(page, full_page(records, state).encode())
     for path, text in texts.items():
-        replace_file(path, text.encode())
+        write_file(path, text.encode())
     return state
 
 
