@@ -10,8 +10,8 @@ help:  ## this list
 run: $(READY)  ## execute all notebooks into build/executed, with a table at the end (TIER=smoke: small)
 	$(BIN)/python -m augment_utils run $(if $(TIER),--tier $(TIER))
 
-test: $(READY)  ## run all tests, those of the notebooks too
-	$(BIN)/python -m pytest
+test: $(READY)  ## run all tests, those of the notebooks too (SLOW=1: longer ones too, as .ci/run does)
+	$(if $(SLOW),AUGMENT_SLOW=1) $(BIN)/python -m pytest
 
 lab: $(READY)  ## open JupyterLab on this machine, in notebooks/
 	$(BIN)/python -m jupyterlab --ip=127.0.0.1 --LabApp.default_url=/lab/tree/notebooks
@@ -40,6 +40,15 @@ grade: $(READY)  ## grade assignments/submitted (KEPT=1: the submissions kept in
 	$(if $(KEPT),$(BIN)/python tests/kept_submissions.py build/course)
 	$(BIN)/python -m augment_utils assignments grade $(if $(KEPT),--course build/course)
 
+newcomer: $(READY)  ## follow the README in an empty folder with an empty home; puts the times into it
+	$(BIN)/python tests/newcomer.py
+
+newest:  ## run the tests with the newest versions instead of the locked ones (PRE=1: and pre-releases)
+	$(PYTHON) -m venv --clear build/newest
+	build/newest/bin/python -m pip install --quiet --disable-pip-version-check $(if $(PRE),--pre) \
+		-e '.[test,bench,experiments,classroom,book]'
+	build/newest/bin/python -m pytest --deselect tests/test_environment.py::test_what_is_installed_is_what_is_locked
+
 env: $(READY)  ## make the environment in .venv, if it is missing or out of date
 
 lock:  ## resolve pyproject.toml anew (needs uv)
@@ -54,4 +63,4 @@ $(READY): requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-.PHONY: help run test lab data refresh bench results book assignments grade env lock
+.PHONY: help run test lab data refresh bench results book assignments grade newcomer newest env lock

@@ -4,6 +4,8 @@ With CIFAR-10 at hand (AUGMENT_DATA, or a verified copy in Keras' cache) every o
 compared. Without it everything runs on the embedded photo patches, and only what is tagged
 `nbval-check-output`, which holds on any images, is compared. Nothing is downloaded.
 
+Tests that are marked slow run where AUGMENT_SLOW is set (`make test SLOW=1`).
+
 Tests that need a browser ask for the fixture `browser`. Where there is none they are skipped,
 and the last lines of the run say so in red.
 """
@@ -30,6 +32,11 @@ def pytest_configure(config):
     if hasattr(config.option, "nbval"):
         config.option.nbval = cifar10_at_hand()
         config.option.nbval_lax = not cifar10_at_hand()
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("slow") and not os.environ.get("AUGMENT_SLOW"):
+        pytest.skip("slow: make test SLOW=1")
 
 
 def pytest_report_header():

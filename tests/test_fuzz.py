@@ -1,7 +1,7 @@
 """Random inputs, good and hostile: a right result or the documented error, never anything else.
 
 A normal run tries about 2,000. About 33,000, the same ones each time, in four minutes on one core:
-AUGMENT_FUZZ=1 pytest -n 0 tests/test_fuzz.py
+AUGMENT_SLOW=1 pytest -n 0 tests/test_fuzz.py
 """
 
 import functools
@@ -24,7 +24,7 @@ import augment_utils as au
 from augment_utils.corruptions import CORRUPTIONS
 from augment_utils.datasets import CIFAR10_CLASSES
 
-SLOW = bool(os.environ.get("AUGMENT_FUZZ"))
+SLOW = bool(os.environ.get("AUGMENT_SLOW"))
 
 
 def inputs(few, many):
