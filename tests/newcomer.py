@@ -206,7 +206,7 @@ class Watch(threading.Thread):
 
 def newcomers(home):
     """The environment of somebody who has nothing yet; only the package index can be reached."""
-    home.mkdir()
+    home.mkdir(parents=True)
     kept = {k: v for k, v in os.environ.items() if k in KEPT or k.startswith("PIP_")}
     index = urlsplit(os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple")).hostname
     near = ",".join(["127.0.0.1", "localhost", index, "files.pythonhosted.org"])
