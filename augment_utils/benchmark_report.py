@@ -19,7 +19,7 @@ from augment_utils.benchmark_peers import (
 )
 from augment_utils.files import write_file
 from augment_utils.pages import figure_png, markdown_table, put_between_marks
-from augment_utils.plotting import BLUE, GREEN, INK, ORANGE, RED
+from augment_utils.plotting import BLUE, GREEN, GREY, INK, ORANGE, RED
 
 COMMAND = "make bench"
 GOALS = {(peer.transform, peer.name): peer.goal for peer in PEERS}
@@ -28,7 +28,7 @@ STYLES = {  # colour and hatch, so that neither is needed alone
     OPENCV: (ORANGE, "//"),
     ALBUMENTATIONS: (RED, "xx"),
     KERAS: (GREEN, "\\\\"),
-    FLOOR: ("#9AA5AD", ""),
+    FLOOR: (GREY, ""),
 }
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 # Okabe & Ito's colour-blind-safe palette; line styles say the same again.
-INK = "#000000"
+INK, GREY = "#000000", "#9AA5AD"
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 CHANNELS = (("R", RED, "-"), ("G", GREEN, "--"), ("B", BLUE, ":"))
 
@@ -173,7 +173,7 @@ def draw_histogram(axis: Axes, cdf_axis: Axes, image: np.ndarray, channels: bool
         counts, edges = np.histogram(plane, bins=64, range=(0, 256))
         tops.append(counts.max())
         if len(curves) == 1:
-            axis.stairs(counts, edges, fill=True, color="#9AA5AD")
+            axis.stairs(counts, edges, fill=True, color=GREY)
         else:
             axis.stairs(counts, edges, color=colour, linestyle=style, label=label)
         cdf = np.bincount(plane.ravel(), minlength=256).cumsum() / plane.size
