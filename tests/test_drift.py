@@ -437,7 +437,7 @@ def test_a_percentile_can_lie_between_two_pixels():
     assert np.percentile([10, 20], 25) == 12.5
 
 
-@taught("02", "Watch out")
+@taught("02", "A library that chooses for you")
 def test_equalize_hist_warns_of_one_colour_image_but_not_of_a_batch():
     """equalize_hist counts all numbers jointly; it warns of a colour image, not of a batch."""
     with pytest.warns(UserWarning, match="This might be a color image"):
@@ -447,7 +447,7 @@ def test_equalize_hist_warns_of_one_colour_image_but_not_of_a_batch():
     assert np.allclose(batch[0], joint)
 
 
-@taught("02", "Watch out")
+@taught("02", "A plot that flatters")
 def test_imshow_stretches_grey_images():
     """Matplotlib's imshow paints an image's darkest level black and its brightest white."""
     import matplotlib.pyplot as plt
@@ -457,13 +457,13 @@ def test_imshow_stretches_grey_images():
     plt.close(figure)
 
 
-@taught("02", "Watch out")
+@taught("02", "Bytes that wrap round")
 def test_bytes_wrap_round_in_silence():
     """A uint8 array plus a number starts again at 0 beyond 255, without a warning."""
     assert (np.array([100, 250], np.uint8) + 60).tolist() == [160, 54]
 
 
-@taught("03", "Watch out")
+@taught("03", "Bytes that wrap round")
 def test_products_of_bytes_wrap_round_too():
     """255 times a uint8 array is cut to bytes, and so is a difference below 0."""
     x = np.array([28, 40], np.uint8)
@@ -479,7 +479,7 @@ def test_rescale_intensity_cuts_fractions_off():
     assert exposure.rescale_intensity(x, in_range=(0, 2.9)).tolist() == [0, 87, 175, 255]
 
 
-@taught("03", "Watch out")
+@taught("03", "`in_range` misunderstood")
 def test_in_range_is_in_grey_levels_and_left_out_means_min_max():
     """rescale_intensity takes in_range as grey levels of the image; left out, it is min–max."""
     x = np.array([50, 100, 150], np.uint8)
@@ -518,7 +518,7 @@ def test_equalize_hist_turns_a_flat_image_white(level):
     assert (exposure.equalize_hist(np.full((8, 8), level, np.uint8)) == 1).all()
 
 
-@taught("04", "Exercise 1: let black be black")
+@taught("04", "Your turn")
 def test_opencv_sends_the_darkest_level_to_0():
     """OpenCV's equalizeHist maps by (c − c_min) / (1 − c_min)."""
     cv2 = pytest.importorskip("cv2")
@@ -527,7 +527,7 @@ def test_opencv_sends_the_darkest_level_to_0():
     assert np.abs(cv2.equalizeHist(GREY) - expected).max() <= 0.501
 
 
-@taught("04", "Exercise 3: borrow another image's histogram")
+@taught("04", "Your turn")
 def test_match_histograms_goes_back_through_the_other_cdf():
     """match_histograms interpolates in the other image's CDF."""
     other = data.camera()[:64:2, :64:2]
