@@ -88,7 +88,7 @@ def with_a_second_title(notebook):
 def with_a_skipped_level(notebook):
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = cell.source.replace("## Your turn", "#### Your turn")
+            cell.source = cell.source.replace("## Watch out", "#### Watch out")
 
 
 def with_a_list_by_mistake(notebook):
