@@ -271,7 +271,7 @@ def english(results):
         f"{minutes(results['first_figure']['seconds'])} and "
         f"{gigabytes(results['first_figure']['bytes'])} on the disk, pip's cache among them; "
         f"`make run` {minutes(results['seconds']['make run'])} in all, most of it for the three "
-        f"notebooks that train; `make test` {minutes(results['seconds']['make test'])}.",
+        "notebooks that train.",
         100,
         break_on_hyphens=False,
     )
@@ -287,8 +287,7 @@ def chinese(results):
         f"从 `git clone` 到第一幅图 {minutes(results['first_figure']['seconds'], ' 分钟')}，"
         f"占用磁盘 {gigabytes(results['first_figure']['bytes'])}（含 pip 的缓存）；"
         f"`make run` 共 {minutes(results['seconds']['make run'], ' 分钟')}，"
-        "大部分时间花在三个要训练网络的笔记本上；"
-        f"`make test` {minutes(results['seconds']['make test'], ' 分钟')}。"
+        "大部分时间花在三个要训练网络的笔记本上。"
     )
 
 
