@@ -207,6 +207,9 @@ class Watch(threading.Thread):
 def newcomers(home):
     """The environment of somebody who has nothing yet; only the package index can be reached."""
     home.mkdir(parents=True)
+    if os.geteuid() == 0:  # JupyterLab refuses root, who is alone in a container
+        settings = home / ".jupyter" / "jupyter_server_config.json"
+        write_json(settings, {"ServerApp": {"allow_root": True}})
     kept = {k: v for k, v in os.environ.items() if k in KEPT or k.startswith("PIP_")}
     index = urlsplit(os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple")).hostname
     near = ",".join(["127.0.0.1", "localhost", index, "files.pythonhosted.org"])
@@ -237,19 +240,29 @@ def type_in(command, clone, environment, log):
     ):
         file.write(f"$ {command}\n")
         stop = threading.Timer(LONGEST, os.killpg, [process.pid, signal.SIGKILL])
+        stop.daemon = True
         stop.start()
         for line in process.stdout:
             file.write(line)
             file.flush()
             printed += line
-            if address := LAB.search(line):
-                with urllib.request.urlopen(address[0]) as page:
-                    printed += page.read().decode()
+            if (address := LAB.search(line)) and "<title>" not in printed:
+                printed += page_at(address[0])
                 os.killpg(process.pid, signal.SIGTERM)
-                break
-        process.stdout.read()
         stop.cancel()
     return process.returncode, printed
+
+
+def page_at(address):
+    """The text of a page whose server is about to listen, or why there is none."""
+    for _ in range(60):
+        try:
+            with urllib.request.urlopen(address, timeout=60) as page:
+                return page.read().decode()
+        except OSError as error:
+            reason = str(error)
+            time.sleep(1)
+    return reason
 
 
 def size_of(folder):
