@@ -5,6 +5,7 @@ command must do, or why it is left out, is in OUTCOMES, and one that is not ther
 the network only the package index is within reach.
 """
 
+import contextlib
 import os
 import re
 import signal
@@ -198,10 +199,17 @@ class Watch(threading.Thread):
         self.seconds, self.bytes = None, None
 
     def run(self):
-        while not any(b'"image/png"' in p.read_bytes() for p in self.executed.glob("*.ipynb")):
+        while not self.has_a_figure():
             time.sleep(0.2)
         self.seconds = time.perf_counter() - self.start_of_clone
         self.bytes = size_of(self.folder)
+
+    def has_a_figure(self):
+        for path in self.executed.glob("*.ipynb"):
+            with contextlib.suppress(FileNotFoundError):  # gets another name when it is done
+                if b'"image/png"' in path.read_bytes():
+                    return True
+        return False
 
 
 def newcomers(home):
