@@ -6,14 +6,13 @@ import itertools
 import os
 import re
 import shlex
-import subprocess
-import sys
 import threading
 from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
+from common import python, violations
 from notebook_rules import code_cells, pictures_of, tags_of
 
 from augment_utils.cli import NOTEBOOKS
@@ -48,9 +47,8 @@ def book(tmp_path_factory):
     (command,) = [line for line in recipe.splitlines() if "sphinx" in line]
     words = shlex.split(command.strip())
     assert words[0] == "$(BIN)/python" and words[-1] == "build/book" and "-W" in words
-    words = [sys.executable, *words[1:-1], str(folder / "html")]
-    words[words.index("-d") + 1] = str(folder / "doctrees")
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+    words[words.index("-d") + 1], words[-1] = folder / "doctrees", folder / "html"
+    done = python(*words[1:], cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return folder / "html"
 
@@ -199,19 +197,6 @@ def open_page(browser):
     assert [url for url in requests if not url.startswith(ours)] == [] and errors == []
 
 
-def violations(page):
-    """Serious ones that axe-core finds."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page, context="article", options={"preload": False}).response["violations"]
-    return [
-        f"{one['id']}: {node['html'][:200]}"
-        for one in found
-        if one["impact"] in ("serious", "critical")
-        for node in one["nodes"]
-    ]
-
-
 @pytest.mark.parametrize("name", [*PAGES, "_modules/augment_utils/contrast"])
 def test_a_page_is_accessible_and_fits(name, served, open_page):
     for viewport, scheme in ((DESKTOP, "light"), (PHONE, "dark")):
@@ -219,7 +204,7 @@ def test_a_page_is_accessible_and_fits(name, served, open_page):
         page.wait_for_load_state("networkidle")
         assert page.evaluate("document.documentElement.dataset.theme") == scheme
         assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
-        assert violations(page) == []
+        assert violations(page, "article", preload=False) == []
 
 
 def test_from_disk_and_served(book, served, open_page):

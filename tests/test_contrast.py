@@ -4,13 +4,13 @@ On random arrays, and what is no image at all: test_fuzz.py.
 """
 
 import inspect
-import subprocess
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from common import python
 from skimage import color as skcolor
 from skimage import data, exposure
 
@@ -203,7 +203,7 @@ before = peak()
 result = au.{transform}(images)
 print((peak() - before) * 1024 / result.nbytes)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    done = python("-c", script)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 1.3
 

@@ -5,7 +5,6 @@ import itertools
 import json
 import re
 import shutil
-import subprocess
 import sys
 
 import kept_submissions
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import skimage.exposure
 from click.testing import CliRunner
+from common import python
 
 from augment_utils import classroom, course, load_cifar10
 from augment_utils.classroom import Personal, by_hand, drawn
@@ -112,13 +112,7 @@ def test_a_source_that_fails_and_a_test_that_tests_nothing_are_found(tmp_path):
 def test_what_is_released_can_be_checked_with_pytest_alone(tmp_path, solved):
     student = "right" if solved else "nothing-done"
     kept_submissions.build(tmp_path / "course", NAMES[:1], [student])
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest"],
-        cwd=tmp_path / "course" / "submitted" / student / NAMES[0],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
+    done = python("-m", "pytest", cwd=tmp_path / "course" / "submitted" / student / NAMES[0])
     assert done.returncode == (0 if solved else 1), done.stdout
     assert (" failed" in done.stdout) != solved
 

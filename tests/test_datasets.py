@@ -9,13 +9,13 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+from common import wait_for
 
 from augment_utils import Dataset, datasets, load_cifar10, load_photo_patches
 
@@ -205,9 +205,8 @@ def test_a_stopped_download_leaves_nothing_to_be_read(empty_cache, stop):
         subprocess.Popen([*command, url], stderr=subprocess.DEVNULL) as child,
     ):
         try:
-            while not any(path.stat().st_size for path in empty_cache.glob("*")):  # half is there
-                assert child.poll() is None
-                time.sleep(0.05)
+            # half of it is there
+            wait_for(lambda: any(path.stat().st_size for path in empty_cache.glob("*")), child)
             child.send_signal(stop)
             assert child.wait(30) != 0
         finally:

@@ -6,13 +6,13 @@ Each test is one fact, said in its docstring. Notebooks 09 and 11 teach none.
 import functools
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import pytest
+from common import python, write_notebook
 from skimage import color, data, exposure
 
 from augment_utils.cli import ROOT
@@ -1094,8 +1094,8 @@ def test_myst_nb_leaves_alt_text_out(tmp_path):
     settings = "extensions = ['myst_nb']\nnb_execution_mode = 'off'\n"
     settings += "nb_mime_priority_overrides = [('html', 'image/png', 0)]\n"
     (tmp_path / "conf.py").write_text(settings)
-    command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", tmp_path, tmp_path / "out"]
-    subprocess.run(command, check=True, capture_output=True)
+    done = python("-m", "sphinx", "-q", "-b", "html", tmp_path, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "<img" in page and "a dark deer" not in page
 
@@ -1109,10 +1109,8 @@ def test_nbgrader_validate_exits_0_though_a_test_fails(tmp_path):
         **{"grade": True, "solution": False, "locked": True, "task": False},
         **{"grade_id": "part", "points": 1, "schema_version": 3},
     }
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), tmp_path / "a.ipynb")
-    command = [sys.executable, "-m", "nbgrader", "validate", "a.ipynb"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    write_notebook(tmp_path / "a.ipynb", [cell])
+    done = python("-m", "nbgrader", "validate", "a.ipynb", cwd=tmp_path)
     assert done.returncode == 0 and "failed" in (done.stdout + done.stderr).lower()
 
 

@@ -4,17 +4,17 @@ import importlib.metadata
 import itertools
 import re
 import subprocess
-import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
+from common import python
 from packaging.requirements import Requirement
 from packaging.version import Version
 from rattler import BuildString, MatchSpec, PackageRecord
 
-ROOT = Path(__file__).parents[1]
+from augment_utils.cli import ROOT
+
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 PROJECT = PYPROJECT["project"]
 
@@ -142,12 +142,7 @@ def test_versions_agree():
 
 def test_ruff_finds_nothing():
     for command in (["check"], ["format", "--check"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "."],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
+        done = python("-m", "ruff", *command, ".", cwd=ROOT)
         assert done.returncode == 0, done.stdout
 
 

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +14,9 @@ from augment_utils import experiments_chinese as chinese
 from augment_utils import experiments_compare as compared
 from augment_utils import experiments_figures as figures
 from augment_utils import experiments_report as report
+from augment_utils.cli import ROOT
 from augment_utils.corruptions import CORRUPTIONS, SEVERITIES
 
-ROOT = Path(__file__).parents[1]
 NAMES = [f"{name} {severity}" for name in CORRUPTIONS for severity in SEVERITIES]
 PICTURES = [f"{figure.name}.png" for figure in figures.FIGURES]
 READMES = ["README.md", "README.zh-CN.md"]

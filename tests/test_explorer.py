@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import skimage
 from bs4 import BeautifulSoup
+from common import write_notebook
 from PIL import Image
 
 import augment_utils as au
@@ -310,15 +311,9 @@ def test_a_page_without_a_kernel_gets_a_picture_and_words():
 def test_refresh_leaves_the_picture_and_drops_the_widget(tmp_path, monkeypatch):
     monkeypatch.setattr(cli, "IMAGES", tmp_path / "images")
     monkeypatch.setenv("AUGMENT_DATA", "patches")
-    cells = [
-        nbformat.v4.new_code_cell("from augment_utils.explorer import explore"),
-        nbformat.v4.new_code_cell('explore("coins")'),
-    ]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    metadata = {"kernelspec": kernel, "widgets": {"state of": "an earlier session"}}
-    path = tmp_path / "small.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), path)
-    out = tmp_path / "out"
+    cells = ["from augment_utils.explorer import explore", 'explore("coins")']
+    widgets = {"state of": "an earlier session"}
+    path, out = write_notebook(tmp_path / "small.ipynb", cells, widgets=widgets), tmp_path / "out"
     cli.main(["run", str(path), "--output-dir", str(out), "--refresh"], standalone_mode=False)
     assert cli.WIDGET_VIEW in nbformat.read(out / "small.ipynb", 4).cells[1].outputs[0].data
     notebook = nbformat.read(path, 4)

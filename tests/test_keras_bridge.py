@@ -1,12 +1,11 @@
 """The transforms inside ImageDataGenerator and tf.data: the same images, by any number of hands."""
 
 import functools
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from common import python
 
 from augment_utils import as_dataset_map, as_preprocessing_function, clahe, contrast_stretching
 from augment_utils.keras_bridge import quiet_startup
@@ -27,7 +26,7 @@ def test_tensorflow_starts_without_a_word():
         "with quiet_startup():\n    import tensorflow\n"
         "print('heard', file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    done = python("-c", script)
     assert (done.stdout, done.stderr) == ("", "heard\n")
 
 

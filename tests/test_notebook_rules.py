@@ -2,15 +2,13 @@
 
 import base64
 import io
-import os
-import subprocess
-import sys
 
 import matplotlib
 import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
+from common import python, write_notebook
 from notebook_rules import code_cells, differences, pictures_of, problems
 from PIL import Image
 
@@ -218,14 +216,8 @@ def test_a_slightly_other_transform_is_a_difference(notebook, real_images):
 def test_nbval_sees_a_changed_number(tmp_path, spoilt):
     cell = nbformat.v4.new_code_cell("print(6 * 7)", execution_count=1)
     cell.outputs = [nbformat.v4.new_output("stream", text="43\n" if spoilt else "42\n")]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), tmp_path / "a.ipynb")
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q", "a.ipynb"],
-        cwd=tmp_path,
-        env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")},
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == int(spoilt), run.stdout
-    assert ("1 failed" if spoilt else "1 passed") in run.stdout
+    write_notebook(tmp_path / "a.ipynb", [cell])
+    pytest_nbval = ("-m", "pytest", "--nbval", "--nbval-current-env", "-q")
+    done = python(*pytest_nbval, "a.ipynb", cwd=tmp_path)
+    assert done.returncode == int(spoilt), done.stdout
+    assert ("1 failed" if spoilt else "1 passed") in done.stdout

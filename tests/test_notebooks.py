@@ -6,6 +6,7 @@ import nbformat
 import numpy as np
 import papermill
 import pytest
+from common import NO_NETWORK
 from notebook_rules import differences, problems
 
 from augment_utils import load_cifar10
@@ -48,8 +49,8 @@ def test_its_thumbnail_is_the_figure_it_shows(path):
 @every_notebook
 def test_runs_on_the_embedded_patches_without_a_network(path, tmp_path, monkeypatch):
     monkeypatch.setenv("AUGMENT_DATA", "patches")
-    for variable in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
-        monkeypatch.setenv(variable, "http://127.0.0.1:9")  # where nobody answers
+    for variable, nowhere in NO_NETWORK.items():
+        monkeypatch.setenv(variable, nowhere)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "empty"))
     executed = execute(path, tmp_path)
     assert differences(nbformat.read(path, 4), executed, only_tagged=True) == []
