@@ -13,12 +13,10 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 from common import python, violations
-from notebook_rules import code_cells, pictures_of, tags_of
+from notebook_rules import PATHS, code_cells, every_notebook, pictures_of, tags_of
 
-from augment_utils.cli import NOTEBOOKS
+from augment_utils.cli import ROOT
 
-ROOT = NOTEBOOKS.parent
-PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 OTHERS = (  # pages that are no notebooks
     *("README.zh-CN", "book/index", "book/run", "book/results", "book/glossary", "book/reference"),
     *("results/report", "assignments/README", "CONTRIBUTING"),
@@ -36,7 +34,6 @@ NO_EXCERPTS = (  # a search's, from disk: there the browser lets no page read th
     *("Access to fetch at 'file:", "Failed to load resource: net::ERR_FAILED", "Failed to fetch"),
 )
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-every_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
 
 @pytest.fixture(scope="session")

@@ -9,19 +9,17 @@ import nbformat
 import numpy as np
 import pytest
 from common import python, write_notebook
-from notebook_rules import code_cells, differences, pictures_of, problems
+from notebook_rules import PATHS, code_cells, differences, pictures_of, problems, tags_of
 from PIL import Image
 
 from augment_utils import clahe
-from augment_utils.cli import NOTEBOOKS
 from augment_utils.plotting import plot_histograms, plot_images
-
-ONE = sorted(NOTEBOOKS.glob("*.ipynb"))[2]
 
 
 @pytest.fixture
 def notebook():
-    return nbformat.read(ONE, 4)
+    """One of the committed."""
+    return nbformat.read(PATHS[2], 4)
 
 
 def with_figure(notebook):
@@ -102,13 +100,11 @@ def without_references(notebook):
 
 
 def without_solutions(notebook):
-    notebook.cells = [c for c in notebook.cells if "solution" not in c.metadata.get("tags", [])]
+    notebook.cells = [c for c in notebook.cells if "solution" not in tags_of(c)]
 
 
 def with_an_open_solution(notebook):
-    next(
-        c for c in notebook.cells if "solution" in c.metadata.get("tags", [])
-    ).metadata.jupyter = {}
+    next(c for c in notebook.cells if "solution" in tags_of(c)).metadata.jupyter = {}
 
 
 @pytest.mark.parametrize(
@@ -142,7 +138,7 @@ def test_a_spoilt_notebook_has_problems(notebook, spoil, message):
 def test_a_changed_number_is_a_difference(notebook):
     changed = nbformat.from_dict(notebook)
     cell = next(c for c in code_cells(changed) if c.outputs and "text" in c.outputs[0])
-    if "nbval-ignore-output" in cell.metadata.get("tags", []):
+    if "nbval-ignore-output" in tags_of(cell):
         cell = next(c for c in code_cells(changed)[2:] if c.outputs and "text" in c.outputs[0])
     assert differences(notebook, changed) == []
     cell.outputs[0].text = "3" + cell.outputs[0].text
