@@ -204,7 +204,7 @@ def test_a_page_is_accessible_and_fits(name, served, open_page):
         assert violations(page, "article", preload=False) == []
 
 
-def test_from_disk_and_served(book, served, open_page):
+def test_the_gallery_leads_to_a_notebook_from_disk_and_served(book, served, open_page):
     for root in (book.as_uri(), served):
         page = open_page(f"{root}/index.html")
         page.wait_for_url("**/book/index.html")
@@ -222,7 +222,7 @@ def test_formulas_are_drawn(book, open_page):
 
 
 @pytest.mark.parametrize("from_disk", [True, False])
-def test_search_finds(book, served, open_page, from_disk):
+def test_the_search_finds_words(book, served, open_page, from_disk):
     page = open_page(f"{book.as_uri() if from_disk else served}/search.html?q=clip+limit")
     page.wait_for_selector("ul.search li")
     links = page.eval_on_selector_all("ul.search a", "all => all.map(one => one.href)")

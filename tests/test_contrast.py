@@ -144,7 +144,7 @@ def test_strides_and_write_protection_do_not_matter(transform, real_images):
 
 @every_transform
 @pytest.mark.parametrize("shape", [(1, 4096), (4096, 1, 3), (1031, 517), (2, 300, 200, 3)])
-def test_large_and_long_images(transform, shape):
+def test_large_and_long_images_are_transformed(transform, shape):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 200, shape, np.uint8)
     result = transform(images)

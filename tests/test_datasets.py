@@ -32,12 +32,17 @@ def empty_cache(monkeypatch, tmp_path):
     return tmp_path / "keras home" / "datasets"
 
 
-@pytest.fixture
 def arrays():
+    """Of 50 training and 10 test images, the same each time."""
     rng = np.random.default_rng(0)
     made = {key: rng.integers(0, 256, shape, np.uint8) for key, shape in SHAPES.items()}
     labels = {key.replace("x", "y"): np.arange(len(x)) % 10 for key, x in made.items()}
     return made | labels
+
+
+@pytest.fixture(name="arrays")
+def its_own_arrays():
+    return arrays()
 
 
 def batches_of(arrays, pickled=None):

@@ -44,6 +44,11 @@ def files_in(folder):
     return set(folder.iterdir()) if folder.exists() else set()
 
 
+def times_of(folder):
+    """When each record was written."""
+    return {path: path.stat().st_mtime_ns for path in folder.glob("*.json")}
+
+
 # ---- the grid
 
 
@@ -154,11 +159,11 @@ def test_runs_are_shared_out_and_not_repeated(tmp_path):
     assert told[0] == (0, 2, 0, 7) and told[-1] == (7, 0, 0, 7) and len(told) == 8
     threads = {record["machine"]["threads"] for record in read_records(tmp_path)}
     assert threads == {max(1, contrast.processor_count() // 2)}  # not all of them for each
-    before = {path: path.stat().st_mtime_ns for path in files_in(tmp_path)}
+    before = times_of(tmp_path)
     again = []
     assert run_all(runs, tmp_path, "patches", progress=lambda *n: again.append(n)) == []
     assert again == [(7, 0, 0, 7)]
-    assert {path: path.stat().st_mtime_ns for path in files_in(tmp_path)} == before
+    assert times_of(tmp_path) == before
 
 
 def test_a_failed_run_is_recorded_and_the_rest_go_on(tmp_path):
@@ -194,8 +199,6 @@ folder, scheduler = sys.argv[1], sys.argv[2] or None
 if __name__ == "__main__":
     sys.exit(len(run_all(SOME, folder, "patches", scheduler, workers=2)))
 """
-
-
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1"}  # sums of floats depend on their number
 
 
@@ -223,7 +226,7 @@ def test_the_driver_is_killed_again_and_again_and_nothing_is_lost_or_repeated(tm
         wait_for(lambda target=target: len(files_in(folder)) >= target, driver)
         driver.send_signal(signal.SIGKILL)
         driver.communicate()
-        now = {path: path.stat().st_mtime_ns for path in folder.glob("*.json")}
+        now = times_of(folder)
         assert finished.items() <= now.items()  # what was there was not written again
         assert len(read_records(folder)) == len(now) < len(SOME)  # and is whole
         finished = now
@@ -231,7 +234,7 @@ def test_the_driver_is_killed_again_and_again_and_nothing_is_lost_or_repeated(tm
     _, messages = driver.communicate(timeout=500)
     assert driver.returncode == 0, messages
     assert set(folder.glob("*.json")) == paths_of(folder, SOME)
-    assert finished.items() <= {p: p.stat().st_mtime_ns for p in folder.glob("*.json")}.items()
+    assert finished.items() <= times_of(folder).items()
 
 
 def test_the_command_shows_how_far_it_is(tmp_path):

@@ -91,7 +91,7 @@ def test_several_scores_count_with_their_mean():
     assert foggy[0].mean == pytest.approx(0.8 * clean[0].mean)
 
 
-def test_holms_procedure():
+def test_holms_procedure_stops_at_the_first_that_fails():
     # his rule by hand: 0.005 < 0.05/4, 0.01 < 0.05/3, 0.03 > 0.05/2, so no further
     assert compared._holm([0.01, 0.04, 0.03, 0.005]) == [True, False, False, True]
     assert compared._holm([1.0, 0.04, 1.0]) == [False, True, False]  # a single hypothesis

@@ -10,10 +10,10 @@ from common import python
 from augment_utils import as_dataset_map, as_preprocessing_function, clahe, contrast_stretching
 from augment_utils.keras_bridge import quiet_startup
 
+with quiet_startup():
+    import tensorflow as tf
 
-@pytest.fixture(scope="module")
-def tf():
-    return pytest.importorskip("tensorflow")
+ImageDataGenerator = tf.keras.preprocessing.image.ImageDataGenerator
 
 
 def changed(before, after):
@@ -39,9 +39,7 @@ def test_an_error_while_quiet_is_raised():
 
 
 @pytest.mark.parametrize("value_range", [(0, 255), (0, 1), (-1, 1)])
-def test_a_generator_gets_the_transform_in_its_own_range(tf, real_images, value_range):
-    from tensorflow.keras.preprocessing.image import ImageDataGenerator
-
+def test_a_generator_gets_the_transform_in_its_own_range(real_images, value_range):
     low, high = value_range
     unit = (real_images / 255).astype(np.float32)
     function = as_preprocessing_function(clahe, value_range=value_range)
@@ -68,9 +66,7 @@ def test_the_image_given_stays_as_it_is(real_images):
         (np.zeros((8, 8, 4), np.float32), r"got shape \(8, 8, 4\)"),
     ],
 )
-def test_a_wrong_image_is_refused_also_inside_a_generator(tf, image, message):
-    from tensorflow.keras.preprocessing.image import ImageDataGenerator
-
+def test_a_wrong_image_is_refused_also_inside_a_generator(image, message):
     function = as_preprocessing_function(contrast_stretching)
     with pytest.raises(ValueError, match=message):
         function(image)
@@ -128,7 +124,7 @@ def test_an_impossible_probability_is_refused(make, probability):
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.float32])
-def test_a_dataset_gets_the_transform_and_keeps_its_shapes(tf, real_images, kind):
+def test_a_dataset_gets_the_transform_and_keeps_its_shapes(real_images, kind):
     images = real_images if kind is np.uint8 else (real_images / 255).astype(kind)
     labels = np.arange(len(images))
     dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
@@ -139,13 +135,13 @@ def test_a_dataset_gets_the_transform_and_keeps_its_shapes(tf, real_images, kind
     assert np.array_equal(got_labels, labels)
 
 
-def test_a_dataset_of_single_images_works_too(tf, real_images):
+def test_a_dataset_of_single_images_works_too(real_images):
     mapped = tf.data.Dataset.from_tensor_slices(real_images).map(as_dataset_map(clahe))
     assert np.array_equal(np.stack(list(mapped)), clahe(real_images))
     assert mapped.element_spec.shape == (32, 32, 3)
 
 
-def test_a_dataset_is_the_same_for_a_seed_whatever_the_parallelism(tf, real_images):
+def test_a_dataset_is_the_same_for_a_seed_whatever_the_parallelism(real_images):
     def run(seed, parallel):
         dataset = tf.data.Dataset.from_tensor_slices(real_images).batch(4)
         mapped = dataset.map(as_dataset_map(clahe, probability=0.5, seed=seed), parallel)
@@ -157,7 +153,7 @@ def test_a_dataset_is_the_same_for_a_seed_whatever_the_parallelism(tf, real_imag
     assert 0.2 < np.mean([changed(real_images, epoch) for epoch in one]) < 0.8
 
 
-def test_what_a_transform_refuses_reaches_the_reader_of_the_dataset(tf, real_images):
+def test_what_a_transform_refuses_reaches_the_reader_of_the_dataset(real_images):
     dataset = tf.data.Dataset.from_tensors(real_images.astype(np.float32))
     with pytest.raises(tf.errors.InvalidArgumentError, match="divide by 255"):
         list(dataset.map(as_dataset_map(clahe)))
