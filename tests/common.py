@@ -1,4 +1,4 @@
-"""What several test files use: processes of their own, small notebooks, links, a checker."""
+"""What several test files use: other processes, small notebooks, links, what axe-core finds."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The benchmark runs and its tables come from its JSON; how fast anything is, is not tested."""
+"""The benchmark: it runs, and its tables come from its JSON; not how fast anything is."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Where the images come from, and what happens to bad files and bad networks."""
+"""The data: where the images come from, and what happens to bad files and bad networks."""
 
 import hashlib
 import io

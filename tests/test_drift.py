@@ -862,11 +862,8 @@ def test_flip_draws_once(arguments, outcomes):
 @taught("10", "Shear")
 def test_shear_is_a_slope_about_the_corner_to_either_side():
     """RandomShear takes a slope, starts from the corner, and draws the side by lot."""
-    columns = {
-        int(new(layers.RandomShear((0.5, 0.5), 0.0, "bilinear", "constant", seed=seed), dot())
-            [4, :, 0].argmax())
-        for seed in range(8)
-    }  # fmt: skip
+    sheared = functools.partial(layers.RandomShear, (0.5, 0.5), 0.0, "bilinear", "constant")
+    columns = {int(new(sheared(seed=seed), dot())[4, :, 0].argmax()) for seed in range(8)}
     assert columns == {2, 6}
     with pytest.raises(ValueError, match=r"in the range \[0, 1.0\]"):
         layers.RandomShear((-0.5, 0.5))
@@ -988,10 +985,8 @@ def test_value_range_is_0_to_255_unless_told_otherwise(name):
 @taught("10", "Whole numbers that overflow")
 def test_random_brightness_overflows_on_bytes():
     """RandomBrightness called on uint8 starts again at 0; in a dataset it converts first."""
-    levels, layer = (
-        np.array([10, 250], np.uint8).reshape(1, 2, 1),
-        layers.RandomBrightness((0.2,) * 2),
-    )
+    levels = np.array([10, 250], np.uint8).reshape(1, 2, 1)
+    layer = layers.RandomBrightness((0.2, 0.2))
     assert np.ravel(layer(levels, training=True)).tolist() == [61, 45]
     dataset = tf.data.Dataset.from_tensors(levels).map(lambda x: layer(x, training=True))
     assert next(dataset.as_numpy_iterator()).ravel().tolist() == [61, 255]
@@ -1047,11 +1042,8 @@ def test_random_contrast_with_one_number_only_adds(factor, least, most):
 def test_shuffle_after_batch_mixes_batches():
     """shuffle mixes what comes to it, anew in each epoch: after batch, whole batches."""
     batches = tf.data.Dataset.range(12).batch(4).shuffle(12, seed=2)
-    assert {tuple(batch) for batch in batches.as_numpy_iterator()} == {
-        (0, 1, 2, 3),
-        (4, 5, 6, 7),
-        (8, 9, 10, 11),
-    }
+    whole = {(0, 1, 2, 3), (4, 5, 6, 7), (8, 9, 10, 11)}
+    assert {tuple(batch) for batch in batches.as_numpy_iterator()} == whole
     first, second = passes(tf.data.Dataset.range(12).shuffle(12, seed=2))
     assert first != second
 

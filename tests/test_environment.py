@@ -1,4 +1,4 @@
-"""One environment for everybody: the locks, environment.yml, and what the files may not name."""
+"""One environment for everybody: locks, environment.yml, versions, and what no file may name."""
 
 import importlib.metadata
 import itertools

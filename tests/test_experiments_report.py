@@ -1,4 +1,4 @@
-"""The tables say what the records say, and the pages what the tables say."""
+"""The report: its tables say what the records say, and the pages what the tables say."""
 
 import json
 import re

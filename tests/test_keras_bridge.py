@@ -13,8 +13,6 @@ from augment_utils.keras_bridge import quiet_startup
 with quiet_startup():
     import tensorflow as tf
 
-ImageDataGenerator = tf.keras.preprocessing.image.ImageDataGenerator
-
 
 def changed(before, after):
     return [not np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
@@ -43,7 +41,7 @@ def test_a_generator_gets_the_transform_in_its_own_range(real_images, value_rang
     low, high = value_range
     unit = (real_images / 255).astype(np.float32)
     function = as_preprocessing_function(clahe, value_range=value_range)
-    generator = ImageDataGenerator(preprocessing_function=function)
+    generator = tf.keras.preprocessing.image.ImageDataGenerator(preprocessing_function=function)
     batch = next(generator.flow(unit * (high - low) + low, batch_size=40, shuffle=False))
     assert batch.dtype == np.float32 and batch.shape == real_images.shape
     assert np.abs((batch - low) / (high - low) - clahe(unit)).max() < 1e-5
@@ -70,7 +68,7 @@ def test_a_wrong_image_is_refused_also_inside_a_generator(image, message):
     function = as_preprocessing_function(contrast_stretching)
     with pytest.raises(ValueError, match=message):
         function(image)
-    generator = ImageDataGenerator(preprocessing_function=function)
+    generator = tf.keras.preprocessing.image.ImageDataGenerator(preprocessing_function=function)
     with pytest.raises(ValueError, match=message):
         next(generator.flow(image[np.newaxis]))
 

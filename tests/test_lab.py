@@ -1,4 +1,4 @@
-"""Notebook 11 in a real JupyterLab, in a real browser, with the keyboard."""
+"""Notebook 11: in a real JupyterLab, in a real browser, with the keyboard."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""README, CONTRIBUTING and guide keep step with the notebooks, the commands and the lock."""
+"""README, CONTRIBUTING and guide: they keep step with notebooks, commands, files and the lock."""
 
 import re
 import sysconfig

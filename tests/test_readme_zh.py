@@ -1,4 +1,4 @@
-"""The README in Chinese keeps step with the English one, section by section.
+"""The README in Chinese: it keeps step with the English one, section by section.
 
 That its links lead somewhere: test_readme.py.
 """
