@@ -32,6 +32,12 @@ def execute(path, output_dir):
     )
 
 
+def images_of(notebook):
+    """Which it says that it has loaded."""
+    (said,) = [text_of(cell) for cell in code_cells(notebook) if "dataset" in tags_of(cell)]
+    return said
+
+
 @every_notebook
 def test_keeps_the_rules(path):
     assert problems(nbformat.read(path, 4)) == []
@@ -57,6 +63,7 @@ def test_runs_on_the_embedded_patches_without_a_network(path, tmp_path, monkeypa
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "empty"))
     executed = execute(path, tmp_path)
     assert differences(nbformat.read(path, 4), executed, only_tagged=True) == []
+    assert "photo patches" in images_of(executed)
 
 
 @pytest.fixture(scope="module")
@@ -82,5 +89,4 @@ def test_shows_the_same_with_the_first_1000_images_alone(
     monkeypatch.setenv("AUGMENT_DATA", str(only_the_start))
     executed = execute(path, tmp_path)
     assert differences(nbformat.read(path, 4), executed) == []
-    (loaded,) = [text_of(cell) for cell in code_cells(executed) if "dataset" in tags_of(cell)]
-    assert only_the_start.name in loaded
+    assert only_the_start.name in images_of(executed)
