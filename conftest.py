@@ -54,7 +54,7 @@ def real_images():
     return load_cifar10().x_train[:40]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def needs_cifar10():
     if not cifar10_at_hand():
         pytest.skip("needs CIFAR-10: the committed outputs are of its first 1,000 images")

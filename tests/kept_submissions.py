@@ -19,6 +19,10 @@ from augment_utils.cli import ROOT
 
 CLASS = {"year": 2026, "images": "patches"}  # of their students' images, whatever the course's
 SECONDS = 90  # a cell may run: long enough for a training, and an endless loop is not waited for
+BLANK = {
+    **{"edits": [], "delete": [], "clear": [], "lost": {}, "remarks": []},
+    **{"released": False, "fails": False, "year": None, "broken": None},
+}
 KEPT = Path(__file__).with_name("submissions")
 SOLUTION = re.compile(r"^[ ]*### BEGIN SOLUTION\n(.*?)^[ ]*### END SOLUTION\n?", re.S | re.M)
 
@@ -26,17 +30,8 @@ SOLUTION = re.compile(r"^[ ]*### BEGIN SOLUTION\n(.*?)^[ ]*### END SOLUTION\n?",
 def kept(assignment):
     """What is kept for an assignment: dicts, with defaults for what is not said."""
     found = tomllib.loads((KEPT / f"{assignment}.toml").read_text("utf-8"))["submission"]
-    blank = {
-        **{"edits": [], "delete": [], "clear": [], "lost": {}, "remarks": []},
-        **{
-            "released": False,
-            "fails": False,
-            "year": None,
-            "broken": None,
-            "file": f"{assignment}.ipynb",
-        },
-    }
-    return [{**blank, "says": one["student"], **one} for one in found]
+    file = f"{assignment}.ipynb"
+    return [{**BLANK, "says": one["student"], "file": file, **one} for one in found]
 
 
 def build(folder, names=None, students=None):

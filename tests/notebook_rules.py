@@ -6,9 +6,15 @@ import re
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from PIL import Image
 from skimage.metrics import structural_similarity
 from skimage.transform import downscale_local_mean
+
+from augment_utils.cli import NOTEBOOKS
+
+PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
+every_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
 MACHINE_PATH = re.compile(
     r"(?<![\w.:/])/(?:home|root|Users|tmp|var|opt|usr|mnt|work|content|private)/|[A-Z]:\\\\?\w"
@@ -39,6 +45,11 @@ def code_cells(notebook):
 
 def tags_of(cell):
     return cell.metadata.get("tags", [])
+
+
+def prose_of(notebook):
+    """Its text in Markdown."""
+    return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
 
 
 def pictures_of(cell):
@@ -83,7 +94,7 @@ def problems(notebook):
         ["dataset", "nbval-ignore-output"]
     ]:
         found.append("has not exactly one cell that loads the data, tagged so")
-    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    prose = prose_of(notebook)
     if len(prose.split()) < MIN_WORDS_A_CELL * len(cells):
         found.append(f"has only {len(prose.split())} words for {len(cells)} code cells")
     for wanted in ("**You will**", "**You need**", "**Time**", "**Next**", *SECTIONS):

@@ -1,30 +1,20 @@
-"""The benchmark runs and its tables come from its JSON; how fast anything is, is not tested."""
+"""The benchmark: it runs, and its tables come from its JSON; not how fast anything is."""
 
 import json
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from common import call
 
 from augment_utils import benchmark, benchmark_peers, benchmark_report, pages
 from augment_utils.benchmark_peers import NAME, OURS, PEERS
+from augment_utils.cli import ROOT
 from augment_utils.explorer import TRANSFORMS
-
-ROOT = Path(__file__).parents[1]
 
 
 def bench(folder, *options):
-    return subprocess.run(
-        [sys.executable, "-m", "augment_utils", "bench", "--folder", str(folder), *options],
-        env=os.environ | {"AUGMENT_DATA": "patches"},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
+    return call("bench", "--folder", folder, *options, AUGMENT_DATA="patches")
 
 
 @pytest.fixture

@@ -6,20 +6,17 @@ import itertools
 import os
 import re
 import shlex
-import subprocess
-import sys
 import threading
 from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
-from notebook_rules import code_cells, pictures_of, tags_of
+from common import python, violations
+from notebook_rules import PATHS, code_cells, every_notebook, pictures_of, tags_of
 
-from augment_utils.cli import NOTEBOOKS
+from augment_utils.cli import ROOT
 
-ROOT = NOTEBOOKS.parent
-PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 OTHERS = (  # pages that are no notebooks
     *("README.zh-CN", "book/index", "book/run", "book/results", "book/glossary", "book/reference"),
     *("results/report", "assignments/README", "CONTRIBUTING"),
@@ -37,7 +34,6 @@ NO_EXCERPTS = (  # a search's, from disk: there the browser lets no page read th
     *("Access to fetch at 'file:", "Failed to load resource: net::ERR_FAILED", "Failed to fetch"),
 )
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-every_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
 
 @pytest.fixture(scope="session")
@@ -48,9 +44,8 @@ def book(tmp_path_factory):
     (command,) = [line for line in recipe.splitlines() if "sphinx" in line]
     words = shlex.split(command.strip())
     assert words[0] == "$(BIN)/python" and words[-1] == "build/book" and "-W" in words
-    words = [sys.executable, *words[1:-1], str(folder / "html")]
-    words[words.index("-d") + 1] = str(folder / "doctrees")
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+    words[words.index("-d") + 1], words[-1] = folder / "doctrees", folder / "html"
+    done = python(*words[1:], cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return folder / "html"
 
@@ -199,19 +194,6 @@ def open_page(browser):
     assert [url for url in requests if not url.startswith(ours)] == [] and errors == []
 
 
-def violations(page):
-    """Serious ones that axe-core finds."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page, context="article", options={"preload": False}).response["violations"]
-    return [
-        f"{one['id']}: {node['html'][:200]}"
-        for one in found
-        if one["impact"] in ("serious", "critical")
-        for node in one["nodes"]
-    ]
-
-
 @pytest.mark.parametrize("name", [*PAGES, "_modules/augment_utils/contrast"])
 def test_a_page_is_accessible_and_fits(name, served, open_page):
     for viewport, scheme in ((DESKTOP, "light"), (PHONE, "dark")):
@@ -219,10 +201,10 @@ def test_a_page_is_accessible_and_fits(name, served, open_page):
         page.wait_for_load_state("networkidle")
         assert page.evaluate("document.documentElement.dataset.theme") == scheme
         assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
-        assert violations(page) == []
+        assert violations(page, "article", preload=False) == []
 
 
-def test_from_disk_and_served(book, served, open_page):
+def test_the_gallery_leads_to_a_notebook_from_disk_and_served(book, served, open_page):
     for root in (book.as_uri(), served):
         page = open_page(f"{root}/index.html")
         page.wait_for_url("**/book/index.html")
@@ -240,7 +222,7 @@ def test_formulas_are_drawn(book, open_page):
 
 
 @pytest.mark.parametrize("from_disk", [True, False])
-def test_search_finds(book, served, open_page, from_disk):
+def test_the_search_finds_words(book, served, open_page, from_disk):
     page = open_page(f"{book.as_uri() if from_disk else served}/search.html?q=clip+limit")
     page.wait_for_selector("ul.search li")
     links = page.eval_on_selector_all("ul.search a", "all => all.map(one => one.href)")

@@ -1,44 +1,25 @@
 """`python -m augment_utils`: run and data, as a user calls them."""
 
-import os
-import subprocess
-import sys
-
 import nbformat
 import numpy as np
 import pytest
+from common import NO_NETWORK, call, write_notebook
+from nbformat.v4 import new_code_cell
 
 from augment_utils import cli, load_cifar10
 
 GOOD = [
     "import augment_utils as au\nfrom augment_utils.plotting import plot_images, show",
-    "data = au.load_cifar10()\nprint(data)",
-    'show(plot_images(data.x_train[:3]), alt="Three images of the data, in a row.")',
+    new_code_cell(
+        "data = au.load_cifar10()\nprint(data)",
+        metadata={"tags": ["dataset", "nbval-ignore-output"]},
+    ),
+    new_code_cell(
+        'show(plot_images(data.x_train[:3]), alt="Three images of the data, in a row.")',
+        metadata={"tags": ["thumbnail"]},
+    ),
 ]
 BAD = ["x = 1", "x / 0", "print('never')"]
-
-
-def write_notebook(path, sources):
-    cells = [nbformat.v4.new_code_cell(source) for source in sources]
-    for cell in cells:
-        if "load_cifar10" in cell.source:
-            cell.metadata.tags = ["dataset", "nbval-ignore-output"]
-        if "show(" in cell.source:
-            cell.metadata.tags = ["thumbnail"]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
-    return path
-
-
-def call(*arguments, **environment):
-    variables = {k: v for k, v in os.environ.items() if k != "AUGMENT_DATA"}
-    return subprocess.run(
-        [sys.executable, "-m", "augment_utils", *map(str, arguments)],
-        env=variables | environment,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
 
 
 def test_run_goes_on_after_a_failure_and_ends_with_a_table(tmp_path):
@@ -66,9 +47,8 @@ def test_run_without_data_and_network_says_so_once_and_goes_on(tmp_path):
     good = write_notebook(tmp_path / "good.ipynb", GOOD)
     done = call(
         *("run", good, "--output-dir", tmp_path / "out"),
-        KERAS_HOME=str(tmp_path / "keras"),
-        HTTPS_PROXY="http://127.0.0.1:9",
-        https_proxy="http://127.0.0.1:9",
+        KERAS_HOME=tmp_path / "keras",
+        **NO_NETWORK,
     )
     assert done.returncode == 0
     assert done.stderr.count("THESE ARE NOT CIFAR-10'S IMAGES") == 1
@@ -101,7 +81,7 @@ def test_run_takes_a_relative_path_of_the_data(tmp_path, monkeypatch):
 
 
 def test_run_refuses_data_that_is_not_there(tmp_path):
-    done = call("run", AUGMENT_DATA=str(tmp_path / "gone.npz"))
+    done = call("run", AUGMENT_DATA=tmp_path / "gone.npz")
     assert done.returncode == 1
     assert "AUGMENT_DATA" in done.stderr and "gone.npz: there is no such file" in done.stderr
 
@@ -163,11 +143,6 @@ def test_impossible_subsets_are_refused(tmp_path, monkeypatch, arguments, messag
 
 
 def test_data_without_a_network_fails_with_a_reason(tmp_path):
-    done = call(
-        "data",
-        KERAS_HOME=str(tmp_path / "keras"),
-        HTTPS_PROXY="http://127.0.0.1:9",
-        https_proxy="http://127.0.0.1:9",
-    )
+    done = call("data", KERAS_HOME=tmp_path / "keras", **NO_NETWORK)
     assert done.returncode == 1
     assert "CIFAR-10 could not be fetched" in done.stderr and "Traceback" not in done.stderr

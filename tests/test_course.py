@@ -5,7 +5,6 @@ import itertools
 import json
 import re
 import shutil
-import subprocess
 import sys
 
 import kept_submissions
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import skimage.exposure
 from click.testing import CliRunner
+from common import python
 
 from augment_utils import classroom, course, load_cifar10
 from augment_utils.classroom import Personal, by_hand, drawn
@@ -27,6 +27,11 @@ KEPT = [(name, one["student"]) for name in NAMES for one in kept_submissions.kep
 
 def source(name):
     return nbformat.read(COURSE / "source" / name / f"{name}.ipynb", 4)
+
+
+def page_of(name):
+    """All that stands in the source, solutions and tests too."""
+    return "\n".join(cell.source for cell in source(name).cells)
 
 
 def role(cell):
@@ -60,7 +65,7 @@ def test_sources_pass_all_their_tests_and_what_is_released_fails_each(released):
 @pytest.mark.parametrize("name", NAMES)
 def test_points_are_those_on_the_page(released, name):
     found = next(one for one in released[1] if one.assignment == name)
-    page = "\n".join(cell.source for cell in source(name).cells)
+    page = page_of(name)
     points, by_hand_ = re.search(r"\*\*Points\*\* (\d+), of which (\d+) by hand", page).groups()
     assert (found.points, found.by_hand) == (int(points), int(by_hand_))
     headings = re.findall(r"^## .*?\((\d+) points?", page, re.MULTILINE)
@@ -85,24 +90,22 @@ def test_nothing_that_is_released_gives_a_solution_away(released, name):
         if len(line.strip()) > 20
     }
     assert len(secrets) > 20
-    visible = hidden.sub("", "\n".join(cell.source for cell in source(name).cells))
+    visible = hidden.sub("", page_of(name))
     assert [line for line in secrets if line in student and line not in visible] == []
 
 
 def test_a_source_that_fails_and_a_test_that_tests_nothing_are_found(tmp_path):
     name = NAMES[0]
-    kept_submissions.build(tmp_path / "course", [])
+    folder = kept_submissions.build(tmp_path / "course", [])
     for other in NAMES[1:]:
-        shutil.rmtree(tmp_path / "course" / "source" / other)
-    file = tmp_path / "course" / "source" / name / f"{name}.ipynb"
+        shutil.rmtree(folder / "source" / other)
+    file = folder / "source" / name / f"{name}.ipynb"
     nb = nbformat.read(file, 4)
     tests = [cell for cell in nb.cells if role(cell).get("grade") and role(cell)["locked"]]
     tests[-1].source = "pass"
     tests[0].source += "\nassert False, 'too hard'"
     nbformat.write(nb, file)
-    done = CliRunner().invoke(
-        main, ["assignments", "release", "--course", str(tmp_path / "course")]
-    )
+    done = CliRunner().invoke(main, ["assignments", "release", "--course", str(folder)])
     assert done.exit_code == 1 and "WRONG" in done.output
     assert f"the released {role(tests[-1])['grade_id']} passes" in done.output
     assert f"the source's cell {role(tests[0])['grade_id']} fails: too hard" in done.output
@@ -111,14 +114,8 @@ def test_a_source_that_fails_and_a_test_that_tests_nothing_are_found(tmp_path):
 @pytest.mark.parametrize("solved", [True, False])
 def test_what_is_released_can_be_checked_with_pytest_alone(tmp_path, solved):
     student = "right" if solved else "nothing-done"
-    kept_submissions.build(tmp_path / "course", NAMES[:1], [student])
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest"],
-        cwd=tmp_path / "course" / "submitted" / student / NAMES[0],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
+    folder = kept_submissions.build(tmp_path / "course", NAMES[:1], [student])
+    done = python("-m", "pytest", cwd=folder / "submitted" / student / NAMES[0])
     assert done.returncode == (0 if solved else 1), done.stdout
     assert (" failed" in done.stdout) != solved
 
@@ -213,8 +210,7 @@ def test_cells_turned_into_text_are_turned_back(tmp_path):
     nb = nbformat.read(file, 4)
     for at, cell in enumerate(nb.cells):
         if role(cell).get("grade_id") in ("test-cdf", "stretch"):
-            text = nbformat.v4.new_markdown_cell(cell.source, metadata=cell.metadata)
-            nb.cells[at] = text
+            nb.cells[at] = nbformat.v4.new_markdown_cell(cell.source, metadata=cell.metadata)
     nbformat.write(nb, file)
     (result,) = course.grade(folder)
     assert result.points == 21 and result.waiting == ["explain"]
@@ -232,8 +228,8 @@ def test_a_folder_of_no_assignment_is_reported_and_the_rest_is_graded(tmp_path):
 
 
 def test_nothing_to_grade_is_said(tmp_path):
-    kept_submissions.build(tmp_path / "course", [])
-    done = CliRunner().invoke(main, ["assignments", "grade", "--course", str(tmp_path / "course")])
+    folder = kept_submissions.build(tmp_path / "course", [])
+    done = CliRunner().invoke(main, ["assignments", "grade", "--course", str(folder)])
     assert done.exit_code == 1
     assert "found nothing to grade" in done.output and NAMES[0] in done.output
 
@@ -246,7 +242,7 @@ GUIDE = (COURSE / "README.md").read_text("utf-8")
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_guide_says_of_an_assignment_what_its_page_says(name):
-    page = "\n".join(cell.source for cell in source(name).cells)
+    page = page_of(name)
     number, title = re.search(r"^# Assignment (\d) · (.+)", page, re.MULTILINE).groups()
     minutes = re.search(r"\*\*Time\*\* about (\d+) minutes", page)[1]
     assert re.search(rf"^\| {number} \| {title} \| .* \| {minutes} \| 25 \| ", GUIDE, re.MULTILINE)
@@ -262,7 +258,7 @@ def test_the_guide_names_parts_and_headings_that_there_are(name):
     assert len(misconceptions) >= 5
     graded = {role(cell)["grade_id"] for cell in source(name).cells if role(cell).get("grade")}
     for parts, where in misconceptions:
-        assert {part for part in parts.split(", ")} <= {one.removeprefix("test-") for one in graded}
+        assert {*parts.split(", ")} <= {one.removeprefix("test-") for one in graded}
         notebook, text = re.search(r"\(\.\./(\S+)\), (.+)", where).groups()
         cells = nbformat.read(ROOT / notebook, 4).cells
         prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")

@@ -1,4 +1,4 @@
-"""Where the images come from, and what happens to bad files and bad networks."""
+"""The data: where the images come from, and what happens to bad files and bad networks."""
 
 import hashlib
 import io
@@ -9,13 +9,13 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+from common import wait_for
 
 from augment_utils import Dataset, datasets, load_cifar10, load_photo_patches
 
@@ -32,12 +32,17 @@ def empty_cache(monkeypatch, tmp_path):
     return tmp_path / "keras home" / "datasets"
 
 
-@pytest.fixture
 def arrays():
+    """Of 50 training and 10 test images, the same each time."""
     rng = np.random.default_rng(0)
     made = {key: rng.integers(0, 256, shape, np.uint8) for key, shape in SHAPES.items()}
     labels = {key.replace("x", "y"): np.arange(len(x)) % 10 for key, x in made.items()}
     return made | labels
+
+
+@pytest.fixture(name="arrays")
+def its_own_arrays():
+    return arrays()
 
 
 def batches_of(arrays, pickled=None):
@@ -205,9 +210,8 @@ def test_a_stopped_download_leaves_nothing_to_be_read(empty_cache, stop):
         subprocess.Popen([*command, url], stderr=subprocess.DEVNULL) as child,
     ):
         try:
-            while not any(path.stat().st_size for path in empty_cache.glob("*")):  # half is there
-                assert child.poll() is None
-                time.sleep(0.05)
+            # half of it is there
+            wait_for(lambda: any(path.stat().st_size for path in empty_cache.glob("*")), child)
             child.send_signal(stop)
             assert child.wait(30) != 0
         finally:

@@ -4,15 +4,15 @@ Each test is one fact, said in its docstring. Notebooks 09 and 11 teach none.
 """
 
 import functools
-import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import pytest
+from common import python, write_notebook
+from notebook_rules import prose_of
 from skimage import color, data, exposure
 
 from augment_utils.cli import ROOT
@@ -100,6 +100,11 @@ FLAT = np.full((32, 32), 90, np.uint8)
 NUMBERED = np.arange(10).reshape(10, 1, 1, 1) * np.ones((1, 2, 2, 1))  # images of their row number
 
 
+@pytest.fixture
+def cv2():
+    return pytest.importorskip("cv2")
+
+
 # ---- 01: ImageDataGenerator
 
 
@@ -183,7 +188,7 @@ def test_channel_shift_adds_one_number():
 @pytest.mark.parametrize(
     ("shift", "largest", "whole"), [(1, 0, True), (1.0, 1, False), (4, 3, True), (0.125, 4, False)]
 )
-def test_whole_and_broken_shifts(shift, largest, whole):
+def test_a_whole_shift_draws_whole_pixels_and_a_float_does_not(shift, largest, whole):
     """A whole shift k draws −(k−1) to k−1 pixels, a float a share or from 1 on pixels."""
     drawn = draws("ty", 1000, width_shift_range=shift)
     assert largest - 0.1 < max(drawn) <= largest and (drawn == drawn.round()).all() == whole
@@ -417,7 +422,7 @@ def test_v_is_the_largest_channel():
 
 
 @taught("02", "The histogram counts")
-def test_histograms_left_alone():
+def test_histograms_left_alone_have_other_bins():
     """NumPy makes ten bins between the ends; scikit-image counts from darkest to brightest."""
     assert len(np.histogram(GREY)[0]) == 10
     assert len(exposure.histogram(GREY)[0]) == np.ptp(GREY) + 1 < 256
@@ -519,9 +524,8 @@ def test_equalize_hist_turns_a_flat_image_white(level):
 
 
 @taught("04", "Your turn")
-def test_opencv_sends_the_darkest_level_to_0():
+def test_opencv_sends_the_darkest_level_to_0(cv2):
     """OpenCV's equalizeHist maps by (c − c_min) / (1 − c_min)."""
-    cv2 = pytest.importorskip("cv2")
     c = np.bincount(GREY.ravel(), minlength=256).cumsum() / GREY.size
     expected = 255 * np.clip((c - c[GREY.min()]) / (1 - c[GREY.min()]), 0, 1)[GREY]
     assert np.abs(cv2.equalizeHist(GREY) - expected).max() <= 0.501
@@ -592,9 +596,8 @@ def test_the_default_clip_limit_is_not_ahe():
 
 
 @taught("05", "Taking the size of a tile for the number of tiles")
-def test_opencv_counts_tiles():
+def test_opencv_counts_tiles(cv2):
     """OpenCV's tileGridSize is the number of tiles in a row and a column, by default 8 × 8."""
-    cv2 = pytest.importorskip("cv2")
     assert cv2.createCLAHE().getTilesGridSize() == (8, 8)
     one_tile = cv2.createCLAHE(clipLimit=0, tileGridSize=(1, 1)).apply(GREY)
     cdf = np.mean(GREY.ravel() <= GREY[..., None], axis=-1)
@@ -645,15 +648,14 @@ def test_one_pixel_of_256_is_min_max_stretching():
 
 
 @taught("06", "scikit-image and OpenCV, side by side")
-def test_opencvs_default_limit():
+def test_opencvs_limit_is_40_unless_told_otherwise(cv2):
     """OpenCV's clipLimit is 40 unless told otherwise."""
-    assert pytest.importorskip("cv2").createCLAHE().getClipLimit() == 40
+    assert cv2.createCLAHE().getClipLimit() == 40
 
 
 @taught("06", "scikit-image and OpenCV, side by side")
-def test_opencvs_limit_is_a_multiple_of_the_mean_bar():
+def test_opencvs_limit_is_a_multiple_of_the_mean_bar(cv2):
     """OpenCV's limit is max(int(clipLimit × pixels / 256), 1), with the same dead zone."""
-    cv2 = pytest.importorskip("cv2")
 
     def result(clip):
         return cv2.createCLAHE(clip, (8, 8)).apply(GREY)
@@ -662,17 +664,15 @@ def test_opencvs_limit_is_a_multiple_of_the_mean_bar():
 
 
 @taught("06", "scikit-image and OpenCV, side by side")
-def test_opencv_takes_0_as_no_limit():
+def test_opencv_takes_0_as_no_limit(cv2):
     """OpenCV takes a clipLimit of 0 and below as no limit."""
-    cv2 = pytest.importorskip("cv2")
     results = [cv2.createCLAHE(clip, (4, 4)).apply(GREY) for clip in (0.0, -1.0, 256.0)]
     assert np.array_equal(results[0], results[1]) and np.array_equal(results[0], results[2])
 
 
 @taught("06", "scikit-image and OpenCV, side by side")
-def test_opencv_hands_out_to_full_bars_too():
+def test_opencv_hands_out_to_full_bars_too(cv2):
     """OpenCV hands what it cuts off to all bars alike, so one may end above the limit."""
-    cv2 = pytest.importorskip("cv2")
     nearly_flat = np.full((64, 64), 100, np.uint8)
     nearly_flat[0, :2] = 99, 101
     levels = cv2.createCLAHE(2.0, (1, 1)).apply(nearly_flat)
@@ -680,18 +680,16 @@ def test_opencv_hands_out_to_full_bars_too():
 
 
 @taught("06", "scikit-image and OpenCV, side by side")
-def test_opencv_does_not_stretch():
+def test_opencv_does_not_stretch(cv2):
     """OpenCV stretches neither V before nor the result after."""
-    cv2 = pytest.importorskip("cv2")
     dark = GREY // 4
     strict = cv2.createCLAHE(1.0, (1, 1)).apply(dark)
     assert strict.max() < 100 < 255 * adapthist(dark, kernel_size=32, clip_limit=1 / 1024).max()
 
 
 @taught("06", "scikit-image and OpenCV, side by side")
-def test_opencv_makes_tiles_larger_where_scikit_image_adds_one():
+def test_opencv_makes_tiles_larger_where_scikit_image_adds_one(cv2):
     """Where tiles do not fit, OpenCV completes by reflection and keeps their number."""
-    cv2 = pytest.importorskip("cv2")
     cut = data.camera()[:60:2, :60:2]
     whole = np.pad(cut, ((0, 2), (0, 2)), "reflect")
     clahe = cv2.createCLAHE(4.0, (4, 4))
@@ -750,7 +748,7 @@ REFUSED = {
 
 @taught("07", "What a `preprocessing_function` gets, and must give back")
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_a_function_may_give_back(name):
+def test_not_all_that_a_function_gives_back_is_refused(name):
     """One channel is accepted and copied, None fills with NaN, uint8 fails with rescale only."""
     function, *refusals = REFUSED[name]
     for refusal, scale in zip(refusals, ({}, {"rescale": 1 / 255}), strict=True):
@@ -773,7 +771,7 @@ def test_rescale_multiplies_the_functions_own_array():
 
 
 @taught("08", "A default that changed")
-def test_adadeltas_default_rate():
+def test_adadeltas_rate_is_a_thousandth():
     """Adadelta() has a learning rate of 0.001 today, and its page says that the paper's is 1."""
     assert float(keras.optimizers.Adadelta().learning_rate) == pytest.approx(0.001)
     assert "To match the exact form in the original paper, use 1.0" in the_page(
@@ -782,7 +780,7 @@ def test_adadeltas_default_rate():
 
 
 @taught("08", "A default that changed")
-def test_adadeltas_constants():
+def test_adadelta_keeps_its_constants():
     """Adadelta() has rho = 0.95 and epsilon = 10⁻⁷."""
     optimizer = keras.optimizers.Adadelta()
     assert (optimizer.rho, optimizer.epsilon) == (0.95, 1e-7)
@@ -864,11 +862,8 @@ def test_flip_draws_once(arguments, outcomes):
 @taught("10", "Shear")
 def test_shear_is_a_slope_about_the_corner_to_either_side():
     """RandomShear takes a slope, starts from the corner, and draws the side by lot."""
-    columns = {
-        int(new(layers.RandomShear((0.5, 0.5), 0.0, "bilinear", "constant", seed=seed), dot())
-            [4, :, 0].argmax())
-        for seed in range(8)
-    }  # fmt: skip
+    sheared = functools.partial(layers.RandomShear, (0.5, 0.5), 0.0, "bilinear", "constant")
+    columns = {int(new(sheared(seed=seed), dot())[4, :, 0].argmax()) for seed in range(8)}
     assert columns == {2, 6}
     with pytest.raises(ValueError, match=r"in the range \[0, 1.0\]"):
         layers.RandomShear((-0.5, 0.5))
@@ -882,7 +877,7 @@ def test_random_brightness_adds():
 
 
 @taught("10", "Scale, mean and standard deviation")
-def test_the_successors_of_rescale_and_of_the_featurewise_and_samplewise_steps():
+def test_rescale_and_the_featurewise_and_samplewise_steps_have_successors():
     """Rescaling, Normalization and per_image_standardization do as the generator did."""
     x = np.stack([PHOTO, PHOTO[::-1] // 2])
     normalization = layers.Normalization()
@@ -990,10 +985,8 @@ def test_value_range_is_0_to_255_unless_told_otherwise(name):
 @taught("10", "Whole numbers that overflow")
 def test_random_brightness_overflows_on_bytes():
     """RandomBrightness called on uint8 starts again at 0; in a dataset it converts first."""
-    levels, layer = (
-        np.array([10, 250], np.uint8).reshape(1, 2, 1),
-        layers.RandomBrightness((0.2,) * 2),
-    )
+    levels = np.array([10, 250], np.uint8).reshape(1, 2, 1)
+    layer = layers.RandomBrightness((0.2, 0.2))
     assert np.ravel(layer(levels, training=True)).tolist() == [61, 45]
     dataset = tf.data.Dataset.from_tensors(levels).map(lambda x: layer(x, training=True))
     assert next(dataset.as_numpy_iterator()).ravel().tolist() == [61, 255]
@@ -1049,11 +1042,8 @@ def test_random_contrast_with_one_number_only_adds(factor, least, most):
 def test_shuffle_after_batch_mixes_batches():
     """shuffle mixes what comes to it, anew in each epoch: after batch, whole batches."""
     batches = tf.data.Dataset.range(12).batch(4).shuffle(12, seed=2)
-    assert {tuple(batch) for batch in batches.as_numpy_iterator()} == {
-        (0, 1, 2, 3),
-        (4, 5, 6, 7),
-        (8, 9, 10, 11),
-    }
+    whole = {(0, 1, 2, 3), (4, 5, 6, 7), (8, 9, 10, 11)}
+    assert {tuple(batch) for batch in batches.as_numpy_iterator()} == whole
     first, second = passes(tf.data.Dataset.range(12).shuffle(12, seed=2))
     assert first != second
 
@@ -1094,8 +1084,8 @@ def test_myst_nb_leaves_alt_text_out(tmp_path):
     settings = "extensions = ['myst_nb']\nnb_execution_mode = 'off'\n"
     settings += "nb_mime_priority_overrides = [('html', 'image/png', 0)]\n"
     (tmp_path / "conf.py").write_text(settings)
-    command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", tmp_path, tmp_path / "out"]
-    subprocess.run(command, check=True, capture_output=True)
+    done = python("-m", "sphinx", "-q", "-b", "html", tmp_path, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "<img" in page and "a dark deer" not in page
 
@@ -1109,10 +1099,8 @@ def test_nbgrader_validate_exits_0_though_a_test_fails(tmp_path):
         **{"grade": True, "solution": False, "locked": True, "task": False},
         **{"grade_id": "part", "points": 1, "schema_version": 3},
     }
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), tmp_path / "a.ipynb")
-    command = [sys.executable, "-m", "nbgrader", "validate", "a.ipynb"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    write_notebook(tmp_path / "a.ipynb", [cell])
+    done = python("-m", "nbgrader", "validate", "a.ipynb", cwd=tmp_path)
     assert done.returncode == 0 and "failed" in (done.stdout + done.stderr).lower()
 
 
@@ -1123,9 +1111,8 @@ def test_nbgrader_validate_exits_0_though_a_test_fails(tmp_path):
 def test_the_page_to_rewrite_exists(path, section):
     text = (ROOT / path).read_text(encoding="utf-8")
     if path.endswith(".ipynb"):
-        cells = json.loads(text)["cells"]
-        lines = "".join("\n" + "".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
-        assert section in re.findall(r"^##+ (.+)$", lines, re.MULTILINE)
+        prose = prose_of(nbformat.reads(text, 4))
+        assert section in re.findall(r"^##+ (.+)$", prose, re.MULTILINE)
     else:
         assert f"{section}(" in text
 

@@ -8,13 +8,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import psutil
 import pytest
+from common import call, python, wait_for
 
 from augment_utils import contrast, corruptions, load_photo_patches
 from augment_utils.experiments import Run, grid, perform, read_records, record_path, run_all
@@ -42,6 +42,11 @@ def paths_of(folder, runs):
 
 def files_in(folder):
     return set(folder.iterdir()) if folder.exists() else set()
+
+
+def times_of(folder):
+    """When each record was written."""
+    return {path: path.stat().st_mtime_ns for path in folder.glob("*.json")}
 
 
 # ---- the grid
@@ -154,11 +159,11 @@ def test_runs_are_shared_out_and_not_repeated(tmp_path):
     assert told[0] == (0, 2, 0, 7) and told[-1] == (7, 0, 0, 7) and len(told) == 8
     threads = {record["machine"]["threads"] for record in read_records(tmp_path)}
     assert threads == {max(1, contrast.processor_count() // 2)}  # not all of them for each
-    before = {path: path.stat().st_mtime_ns for path in files_in(tmp_path)}
+    before = times_of(tmp_path)
     again = []
     assert run_all(runs, tmp_path, "patches", progress=lambda *n: again.append(n)) == []
     assert again == [(7, 0, 0, 7)]
-    assert {path: path.stat().st_mtime_ns for path in files_in(tmp_path)} == before
+    assert times_of(tmp_path) == before
 
 
 def test_a_failed_run_is_recorded_and_the_rest_go_on(tmp_path):
@@ -194,8 +199,6 @@ folder, scheduler = sys.argv[1], sys.argv[2] or None
 if __name__ == "__main__":
     sys.exit(len(run_all(SOME, folder, "patches", scheduler, workers=2)))
 """
-
-
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1"}  # sums of floats depend on their number
 
 
@@ -215,22 +218,15 @@ def start_driver(folder, scheduler=""):
     )
 
 
-def wait_for(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-
-
 def test_the_driver_is_killed_again_and_again_and_nothing_is_lost_or_repeated(tmp_path):
     folder = tmp_path / "runs"
     finished = {}
     for target in (1, 4, 10, 12):  # it is killed in the middle of what comes after so many
         driver = start_driver(folder)
-        wait_for(lambda target=target: len(files_in(folder)) >= target)
+        wait_for(lambda target=target: len(files_in(folder)) >= target, driver)
         driver.send_signal(signal.SIGKILL)
         driver.communicate()
-        now = {path: path.stat().st_mtime_ns for path in folder.glob("*.json")}
+        now = times_of(folder)
         assert finished.items() <= now.items()  # what was there was not written again
         assert len(read_records(folder)) == len(now) < len(SOME)  # and is whole
         finished = now
@@ -238,20 +234,12 @@ def test_the_driver_is_killed_again_and_again_and_nothing_is_lost_or_repeated(tm
     _, messages = driver.communicate(timeout=500)
     assert driver.returncode == 0, messages
     assert set(folder.glob("*.json")) == paths_of(folder, SOME)
-    assert finished.items() <= {p: p.stat().st_mtime_ns for p in folder.glob("*.json")}.items()
+    assert finished.items() <= times_of(folder).items()
 
 
 def test_the_command_shows_how_far_it_is(tmp_path):
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "augment_utils", "experiments", "run", "--workers", "1"),
-            *("--tier", "smoke", "--study", "C", "--folder", str(tmp_path)),
-        ],
-        env=os.environ | {"AUGMENT_DATA": "patches"},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
+    options = ("--workers", 1, "--tier", "smoke", "--study", "C", "--folder", tmp_path)
+    done = call("experiments", "run", *options, AUGMENT_DATA="patches")
     assert done.returncode == 0, done.stderr
     assert f"{len(QUICK)}/{len(QUICK)}" in done.stderr
     assert "running=1" in done.stderr and "failed=0" in done.stderr
@@ -311,7 +299,7 @@ def test_workers_over_tcp_are_killed_in_the_middle_of_runs_and_every_run_is_done
     with dask_processes() as (address, nannies):
         driver = start_driver(folder, address)
         for target in (1, 9, 12):
-            wait_for(lambda target=target: len(list(folder.glob("*.json"))) >= target)
+            wait_for(lambda target=target: len(list(folder.glob("*.json"))) >= target, driver)
             workers = workers_of(nannies)
             assert workers
             for worker in workers:  # all at once: nobody holds what was done
@@ -332,11 +320,7 @@ import json, sys
 from test_experiments import Run, perform_here
 print(json.dumps([perform_here(Run(*run)) for run in json.loads(sys.argv[1])]))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script, json.dumps(runs)],
-        env=os.environ | ONE_THREAD | {"PYTHONPATH": path_with_tests()},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    environment = ONE_THREAD | {"PYTHONPATH": path_with_tests()}
+    done = python("-c", script, json.dumps(runs), **environment)
+    assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

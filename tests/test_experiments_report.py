@@ -1,9 +1,8 @@
-"""The tables say what the records say, and the pages what the tables say."""
+"""The report: its tables say what the records say, and the pages what the tables say."""
 
 import json
 import re
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +14,9 @@ from augment_utils import experiments_chinese as chinese
 from augment_utils import experiments_compare as compared
 from augment_utils import experiments_figures as figures
 from augment_utils import experiments_report as report
+from augment_utils.cli import ROOT
 from augment_utils.corruptions import CORRUPTIONS, SEVERITIES
 
-ROOT = Path(__file__).parents[1]
 NAMES = [f"{name} {severity}" for name in CORRUPTIONS for severity in SEVERITIES]
 PICTURES = [f"{figure.name}.png" for figure in figures.FIGURES]
 READMES = ["README.md", "README.zh-CN.md"]
@@ -92,7 +91,7 @@ def test_several_scores_count_with_their_mean():
     assert foggy[0].mean == pytest.approx(0.8 * clean[0].mean)
 
 
-def test_holms_procedure():
+def test_holms_procedure_stops_at_the_first_that_fails():
     # his rule by hand: 0.005 < 0.05/4, 0.01 < 0.05/3, 0.03 > 0.05/2, so no further
     assert compared._holm([0.01, 0.04, 0.03, 0.005]) == [True, False, False, True]
     assert compared._holm([1.0, 0.04, 1.0]) == [False, True, False]  # a single hypothesis

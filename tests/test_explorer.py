@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import skimage
 from bs4 import BeautifulSoup
+from common import write_notebook
 from PIL import Image
 
 import augment_utils as au
@@ -37,8 +38,8 @@ def text(widget):
     return BeautifulSoup(widget.value, "html.parser").text
 
 
-def save(path, image, **options):
-    Image.fromarray(image).save(path, **options)
+def save(path, image):
+    Image.fromarray(image).save(path)
     return str(path)
 
 
@@ -80,7 +81,7 @@ def test_everything_follows_a_control(image, transform, control, value):
 
 @pytest.mark.parametrize("image", [3, "cat", "coins", "coffee"])
 @pytest.mark.parametrize("transform", TRANSFORMS)
-def test_the_line_gives_the_pixels_shown(image, transform, monkeypatch):
+def test_the_line_gives_the_pixels_shown(image, transform):
     if image == "cat":  # a class in CIFAR-10 and among the patches
         assert explore(image).chooser.chosen.name.endswith("(cat)")
     panel = explore(image, transform, low=3.5, color="channel", clip_limit=0.1).panels[0]
@@ -166,7 +167,7 @@ def test_nothing_changes_without_a_transform():
 
 
 @pytest.mark.parametrize("side", [4, 8, 16])
-def test_it_warns_in_the_dead_zone_and_only_there(side, real_images):
+def test_it_warns_in_the_dead_zone_and_only_there(side):
     panel = explore(0, "CLAHE", kernel_size=side).panels[0]
     strictest = au.clahe(panel.chosen.pixels, side, 0.0001)
     for clip_limit in np.arange(1, 41) / 200:
@@ -214,51 +215,54 @@ def test_every_photograph_can_be_shown():
         assert chooser.chosen.pixels.size <= 3 * MOST_PIXELS
 
 
-def bad_files(folder):
-    """(path, a part of the message) for each."""
-    rng = np.random.default_rng(0)
-    noise = rng.integers(0, 256, (64, 64, 4), np.uint8)
-    (folder / "text.png").write_text("no image", "utf-8")
-    (folder / "empty.jpg").write_bytes(b"")
-    whole = save(folder / "whole.png", noise[..., :3])
-    jpeg = save(folder / "whole.jpg", noise[..., :3], quality=95)
-    for path in map(Path, (whole, jpeg)):
-        content = path.read_bytes()
-        path.with_stem("cut").write_bytes(content[: len(content) // 2])
-    wide = np.zeros((1, MOST_PIXELS + 1), np.uint8)
-    return [
-        (folder / "gone.png", "gone.png: there is no such file"),
-        (folder, "there is no such file"),
-        (folder / "text.png", "text.png holds no image"),
-        (folder / "empty.jpg", "empty.jpg holds no image"),
-        (folder / "cut.png", "cut.png is damaged or cut short"),
-        (folder / "cut.jpg", "cut.jpg is damaged or cut short"),
-        (save(folder / "rgba.png", noise), "rgba.png has shape (64, 64, 4)"),
-        (save(folder / "deep.png", noise[..., 0].astype(np.uint16)), "dtype uint16"),
-        (save(folder / "wide.png", wide), "wide.png has 1 × 4,194,305 pixels, which is too large"),
-    ]
+BAD_FILES = {  # a part of the message about each
+    "gone.png": "gone.png: there is no such file",
+    "a folder": "there is no such file",
+    "text.png": "text.png holds no image",
+    "empty.jpg": "empty.jpg holds no image",
+    "cut.png": "cut.png is damaged or cut short",
+    "cut.jpg": "cut.jpg is damaged or cut short",
+    "rgba.png": "rgba.png has shape (64, 64, 4)",
+    "deep.png": "dtype uint16",
+    "wide.png": "wide.png has 1 × 4,194,305 pixels, which is too large",
+}
 
 
-@pytest.mark.parametrize("number", range(9))
-def test_a_bad_file_gets_a_message_and_the_last_image_stays(tmp_path, number, photo):
-    path, message = bad_files(tmp_path)[number]
+@pytest.fixture
+def folder_of_bad_files(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 4), np.uint8)
+    (tmp_path / "a folder").mkdir()
+    (tmp_path / "text.png").write_text("no image", "utf-8")
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    for name in ("cut.png", "cut.jpg"):
+        path = Path(save(tmp_path / name, noise[..., :3]))
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    save(tmp_path / "rgba.png", noise)
+    save(tmp_path / "deep.png", noise[..., 0].astype(np.uint16))
+    save(tmp_path / "wide.png", np.zeros((1, MOST_PIXELS + 1), np.uint8))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_gets_a_message_and_the_last_image_stays(folder_of_bad_files, name, photo):
+    path, message = folder_of_bad_files / name, BAD_FILES[name]
     explorer = explore(photo, "HE")
     before = explorer.panels[0].picture.value
     explorer.chooser.path.value = str(path)
     assert message in text(explorer.chooser.message)
     assert 'role="alert"' in explorer.chooser.message.value
-    assert str(tmp_path) not in text(explorer.chooser.message)
+    assert str(folder_of_bad_files) not in text(explorer.chooser.message)
     assert explorer.panels[0].picture.value == before
-    if number > 1:
+    if path.is_file():
         with pytest.raises(ValueError, match=re.escape(message)):
             explore(str(path))
-        upload(explorer, str(path))
+        upload(explorer, path)
         assert message in text(explorer.chooser.message)
     explorer.chooser.path.value = photo
     assert explorer.chooser.message.value == ""
 
 
-def test_a_bomb_is_not_opened(tmp_path, monkeypatch, photo):
+def test_a_bomb_is_not_opened(monkeypatch, photo):
     explorer = explore("camera")
     explorer.chooser.source.value = "a file"
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
@@ -310,15 +314,9 @@ def test_a_page_without_a_kernel_gets_a_picture_and_words():
 def test_refresh_leaves_the_picture_and_drops_the_widget(tmp_path, monkeypatch):
     monkeypatch.setattr(cli, "IMAGES", tmp_path / "images")
     monkeypatch.setenv("AUGMENT_DATA", "patches")
-    cells = [
-        nbformat.v4.new_code_cell("from augment_utils.explorer import explore"),
-        nbformat.v4.new_code_cell('explore("coins")'),
-    ]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    metadata = {"kernelspec": kernel, "widgets": {"state of": "an earlier session"}}
-    path = tmp_path / "small.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), path)
-    out = tmp_path / "out"
+    cells = ["from augment_utils.explorer import explore", 'explore("coins")']
+    widgets = {"state of": "an earlier session"}
+    path, out = write_notebook(tmp_path / "small.ipynb", cells, widgets=widgets), tmp_path / "out"
     cli.main(["run", str(path), "--output-dir", str(out), "--refresh"], standalone_mode=False)
     assert cli.WIDGET_VIEW in nbformat.read(out / "small.ipynb", 4).cells[1].outputs[0].data
     notebook = nbformat.read(path, 4)

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from test_contrast import PAIRS, TRANSFORMS, assert_agree
-from test_datasets import Payload, archive_of, assert_same, batches_of
+from test_datasets import Payload, archive_of, arrays, assert_same, batches_of
 
 import augment_utils as au
 from augment_utils.corruptions import CORRUPTIONS
@@ -267,18 +267,6 @@ def test_an_argument_of_the_bridge_is_one_or_is_refused(name, thing):
 
 
 # ---- parts of a data set
-
-
-def arrays():
-    rng = np.random.default_rng(0)
-    return {
-        **{
-            "x_train": rng.integers(0, 256, (50, 32, 32, 3), np.uint8),
-            "y_train": np.arange(50) % 10,
-        },
-        **{"x_test": rng.integers(0, 256, (10, 32, 32, 3), np.uint8), "y_test": np.arange(10)},
-    }
-
 
 WHOLE = au.Dataset(**arrays(), class_names=CIFAR10_CLASSES, name="random")
 

@@ -4,10 +4,10 @@ import re
 
 import nbformat
 import pytest
+from common import anchor
 
-from augment_utils.cli import NOTEBOOKS
+from augment_utils.cli import NOTEBOOKS, ROOT
 
-ROOT = NOTEBOOKS.parent
 GLOSSARY = (ROOT / "book" / "glossary.md").read_text("utf-8")
 ENTRIES = {
     heading: [part.replace("\n", " ") for part in body.strip().split("\n\n")]
@@ -16,11 +16,6 @@ ENTRIES = {
 NAMES = re.compile(r'\*\*<span lang="zh-Hans">([^<]+)</span>\*\*(?: · (.+))?')
 PAGES = [*NOTEBOOKS.glob("*.ipynb"), *ROOT.glob("*.md"), *ROOT.glob("assignments/**/*.md")]
 PAGES += [*ROOT.glob("assignments/source/**/*.ipynb"), *ROOT.glob("book/*.md")]
-
-
-def anchor(heading):
-    """As GitHub and MyST make it."""
-    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 def text_of(path):

@@ -1,20 +1,17 @@
 """The transforms inside ImageDataGenerator and tf.data: the same images, by any number of hands."""
 
 import functools
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from common import python
 
 from augment_utils import as_dataset_map, as_preprocessing_function, clahe, contrast_stretching
 from augment_utils.keras_bridge import quiet_startup
 
-
-@pytest.fixture(scope="module")
-def tf():
-    return pytest.importorskip("tensorflow")
+with quiet_startup():
+    import tensorflow as tf
 
 
 def changed(before, after):
@@ -27,7 +24,7 @@ def test_tensorflow_starts_without_a_word():
         "with quiet_startup():\n    import tensorflow\n"
         "print('heard', file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    done = python("-c", script)
     assert (done.stdout, done.stderr) == ("", "heard\n")
 
 
@@ -40,13 +37,11 @@ def test_an_error_while_quiet_is_raised():
 
 
 @pytest.mark.parametrize("value_range", [(0, 255), (0, 1), (-1, 1)])
-def test_a_generator_gets_the_transform_in_its_own_range(tf, real_images, value_range):
-    from tensorflow.keras.preprocessing.image import ImageDataGenerator
-
+def test_a_generator_gets_the_transform_in_its_own_range(real_images, value_range):
     low, high = value_range
     unit = (real_images / 255).astype(np.float32)
     function = as_preprocessing_function(clahe, value_range=value_range)
-    generator = ImageDataGenerator(preprocessing_function=function)
+    generator = tf.keras.preprocessing.image.ImageDataGenerator(preprocessing_function=function)
     batch = next(generator.flow(unit * (high - low) + low, batch_size=40, shuffle=False))
     assert batch.dtype == np.float32 and batch.shape == real_images.shape
     assert np.abs((batch - low) / (high - low) - clahe(unit)).max() < 1e-5
@@ -69,13 +64,11 @@ def test_the_image_given_stays_as_it_is(real_images):
         (np.zeros((8, 8, 4), np.float32), r"got shape \(8, 8, 4\)"),
     ],
 )
-def test_a_wrong_image_is_refused_also_inside_a_generator(tf, image, message):
-    from tensorflow.keras.preprocessing.image import ImageDataGenerator
-
+def test_a_wrong_image_is_refused_also_inside_a_generator(image, message):
     function = as_preprocessing_function(contrast_stretching)
     with pytest.raises(ValueError, match=message):
         function(image)
-    generator = ImageDataGenerator(preprocessing_function=function)
+    generator = tf.keras.preprocessing.image.ImageDataGenerator(preprocessing_function=function)
     with pytest.raises(ValueError, match=message):
         next(generator.flow(image[np.newaxis]))
 
@@ -129,7 +122,7 @@ def test_an_impossible_probability_is_refused(make, probability):
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.float32])
-def test_a_dataset_gets_the_transform_and_keeps_its_shapes(tf, real_images, kind):
+def test_a_dataset_gets_the_transform_and_keeps_its_shapes(real_images, kind):
     images = real_images if kind is np.uint8 else (real_images / 255).astype(kind)
     labels = np.arange(len(images))
     dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
@@ -140,13 +133,13 @@ def test_a_dataset_gets_the_transform_and_keeps_its_shapes(tf, real_images, kind
     assert np.array_equal(got_labels, labels)
 
 
-def test_a_dataset_of_single_images_works_too(tf, real_images):
+def test_a_dataset_of_single_images_works_too(real_images):
     mapped = tf.data.Dataset.from_tensor_slices(real_images).map(as_dataset_map(clahe))
     assert np.array_equal(np.stack(list(mapped)), clahe(real_images))
     assert mapped.element_spec.shape == (32, 32, 3)
 
 
-def test_a_dataset_is_the_same_for_a_seed_whatever_the_parallelism(tf, real_images):
+def test_a_dataset_is_the_same_for_a_seed_whatever_the_parallelism(real_images):
     def run(seed, parallel):
         dataset = tf.data.Dataset.from_tensor_slices(real_images).batch(4)
         mapped = dataset.map(as_dataset_map(clahe, probability=0.5, seed=seed), parallel)
@@ -158,7 +151,7 @@ def test_a_dataset_is_the_same_for_a_seed_whatever_the_parallelism(tf, real_imag
     assert 0.2 < np.mean([changed(real_images, epoch) for epoch in one]) < 0.8
 
 
-def test_what_a_transform_refuses_reaches_the_reader_of_the_dataset(tf, real_images):
+def test_what_a_transform_refuses_reaches_the_reader_of_the_dataset(real_images):
     dataset = tf.data.Dataset.from_tensors(real_images.astype(np.float32))
     with pytest.raises(tf.errors.InvalidArgumentError, match="divide by 255"):
         list(dataset.map(as_dataset_map(clahe)))

@@ -1,19 +1,23 @@
 """The committed notebooks: how they are built, and what they show on other images."""
 
-import os
-
 import nbformat
 import numpy as np
 import papermill
 import pytest
-from notebook_rules import differences, problems
+from common import NO_NETWORK
+from notebook_rules import (
+    PATHS,
+    code_cells,
+    differences,
+    every_notebook,
+    problems,
+    tags_of,
+    text_of,
+)
 
 from augment_utils import load_cifar10
-from augment_utils.cli import IMAGES, NOTEBOOKS, figures_of, has_parameters
+from augment_utils.cli import IMAGES, figures_of, has_parameters
 from augment_utils.datasets import ARRAYS
-
-PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
-every_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
 
 def execute(path, output_dir):
@@ -26,6 +30,12 @@ def execute(path, output_dir):
         progress_bar=False,
         execution_timeout=600,
     )
+
+
+def images_of(notebook):
+    """Which it says that it has loaded."""
+    (said,) = [text_of(cell) for cell in code_cells(notebook) if "dataset" in tags_of(cell)]
+    return said
 
 
 @every_notebook
@@ -48,15 +58,16 @@ def test_its_thumbnail_is_the_figure_it_shows(path):
 @every_notebook
 def test_runs_on_the_embedded_patches_without_a_network(path, tmp_path, monkeypatch):
     monkeypatch.setenv("AUGMENT_DATA", "patches")
-    for variable in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
-        monkeypatch.setenv(variable, "http://127.0.0.1:9")  # where nobody answers
+    for variable, nowhere in NO_NETWORK.items():
+        monkeypatch.setenv(variable, nowhere)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "empty"))
     executed = execute(path, tmp_path)
     assert differences(nbformat.read(path, 4), executed, only_tagged=True) == []
+    assert "photo patches" in images_of(executed)
 
 
 @pytest.fixture(scope="module")
-def only_the_start(tmp_path_factory):
+def only_the_start(needs_cifar10, tmp_path_factory):
     """CIFAR-10's first 1,000 images of each split, and then 500 that are none of its own."""
     data = load_cifar10()
     rng = np.random.default_rng(0)
@@ -72,9 +83,10 @@ def only_the_start(tmp_path_factory):
 
 @every_notebook
 def test_shows_the_same_with_the_first_1000_images_alone(
-    path, tmp_path, monkeypatch, request, needs_cifar10
+    path, tmp_path, monkeypatch, only_the_start
 ):
     """Every figure, and every output that nbval compares, but for what training showed."""
-    monkeypatch.setenv("AUGMENT_DATA", str(request.getfixturevalue("only_the_start")))
-    assert differences(nbformat.read(path, 4), execute(path, tmp_path)) == []
-    assert os.environ["AUGMENT_DATA"].endswith("start.npz")
+    monkeypatch.setenv("AUGMENT_DATA", str(only_the_start))
+    executed = execute(path, tmp_path)
+    assert differences(nbformat.read(path, 4), executed) == []
+    assert only_the_start.name in images_of(executed)

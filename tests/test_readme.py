@@ -1,4 +1,4 @@
-"""README, CONTRIBUTING and guide keep step with the notebooks, the commands and the lock."""
+"""README, CONTRIBUTING and guide: they keep step with notebooks, commands, files and the lock."""
 
 import re
 import sysconfig
@@ -9,17 +9,24 @@ import click
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
-from notebook_rules import EMPTY_HEADER, code_cells, pictures_of, tags_of
+from common import anchor, links_of
+from notebook_rules import (
+    EMPTY_HEADER,
+    PATHS,
+    code_cells,
+    every_notebook,
+    pictures_of,
+    prose_of,
+    tags_of,
+)
 
-from augment_utils.cli import NOTEBOOKS, ROOT, main
+from augment_utils.cli import ROOT, main
 
 README = (ROOT / "README.md").read_text("utf-8")
-PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 FOLDERS = r"\.ci|assignments|augment_utils|book|images|notebooks|results|tests"
 PLACEHOLDER = re.compile(r"NN_\w+|[A-Z]{4,}")  # of a name that its reader chooses
-every_page = pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "assignments/README.md"]
-)
+PAGES = ("README.md", "CONTRIBUTING.md", "assignments/README.md")
+every_page = pytest.mark.parametrize("page", PAGES)
 
 
 def text_of(page):
@@ -32,10 +39,10 @@ def code_of(page):
     return "\n".join([*blocks, *re.findall(r"`([^`\n]+)`", text_of(page))])
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+@every_notebook
 def test_a_row_of_the_table_says_what_the_notebook_says(path):
     notebook = nbformat.read(path, 4)
-    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    prose = prose_of(notebook)
     title = re.search(r"^# \d+ · (.*)", prose, re.MULTILINE)[1]
     minutes = re.search(r"\*\*Time\*\* about (\d+) minutes", prose)[1]
     (picture,) = [
@@ -55,16 +62,21 @@ def test_there_is_no_row_too_many():
     assert len(re.findall(r"^\| \d\d \|", README, re.MULTILINE)) == len(PATHS)
 
 
-@every_page
+@pytest.mark.parametrize("page", [*PAGES, "README.zh-CN.md"])
 def test_every_link_leads_somewhere(page):
-    text = text_of(page)
-    links = re.findall(r"\]\(([^)]+)\)", text) + re.findall(r'src="([^"]+)"', text)
-    headings = re.findall(r"^#+ (.*)", text, re.MULTILINE)
-    anchors = {"#" + re.sub(r"[^a-z0-9 -]", "", h.lower()).replace(" ", "-") for h in headings}
-    assert {link for link in links if link.startswith("#")} <= anchors
-    local = [link for link in links if not link.startswith(("https://", "#"))]
-    assert [link for link in local if not (ROOT / page).parent.joinpath(link).exists()] == []
+    local = [link for link in links_of(text_of(page)) if not link.startswith("https://")]
+    assert [link for link in local if not leads_somewhere(link, ROOT / page)] == []
     assert len(local) > 5
+
+
+def leads_somewhere(link, page):
+    """Whether there is this file, and in it, of a page in Markdown, this heading."""
+    path, _, fragment = link.partition("#")
+    target = page.parent / path if path else page
+    if not fragment or target.suffix != ".md":
+        return target.exists() and not fragment
+    headings = re.findall(r"^#+ (.*)", target.read_text("utf-8"), re.MULTILINE)
+    return fragment in map(anchor, headings)
 
 
 @every_page
@@ -113,4 +125,4 @@ def test_the_version_of_tensorflow_is_the_locked_one():
 
 def test_files_that_it_speaks_of_are_there():
     for name in ("LICENSE", "LICENSE-text", "CITATION.cff", "environment.yml", "requirements.lock"):
-        assert name in README and Path(ROOT / name).is_file()
+        assert name in README and (ROOT / name).is_file()

@@ -214,7 +214,7 @@ def test_a_plan_fits_the_data(tier, study):
     data.subset(test=plan.test)
 
 
-def test_an_unknown_tier_or_study_is_refused():
-    for tier, study in (("large", "A"), ("class", "Z")):
-        with pytest.raises(ValueError, match="expected one of smoke, class, paper and one of A, B"):
-            training.plan_for(tier, study, patches())
+@pytest.mark.parametrize(("tier", "study"), [("large", "A"), ("class", "Z")])
+def test_an_unknown_tier_or_study_is_refused(tier, study):
+    with pytest.raises(ValueError, match="expected one of smoke, class, paper and one of A, B"):
+        training.plan_for(tier, study, patches())

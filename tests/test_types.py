@@ -3,8 +3,8 @@
 import importlib
 import inspect
 import pkgutil
-import subprocess
-import sys
+
+from common import python
 
 import augment_utils
 from augment_utils.cli import ROOT
@@ -53,8 +53,6 @@ def test_every_public_function_has_hints():
 
 
 def test_mypy_finds_nothing():
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy"], cwd=ROOT, capture_output=True, text=True, encoding="utf-8"
-    )
+    done = python("-m", "mypy", cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no issues found" in done.stdout
