@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from common import NO_NETWORK
+
 from augment_utils.cli import ROOT
 from augment_utils.contrast import processor_count
 from augment_utils.files import write_file, write_json
@@ -33,7 +35,6 @@ KEPT = (
     *("PATH", "LANG", "LC_ALL", "TERM", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
     *("PYTHON", "PYTEST_ADDOPTS"),  # which Python make takes, and which tests
 )
-NOWHERE = "http://127.0.0.1:9"  # no proxy is there
 PATCHES = "photo patches (not CIFAR-10)"
 LAB = re.compile(r"http://127\.0\.0\.1:\d+/lab/tree/\S+token=\w+")
 LONGEST = 2 * 60 * 60  # seconds
@@ -223,9 +224,8 @@ def newcomers(home):
     near = ",".join(["127.0.0.1", "localhost", index, "files.pythonhosted.org"])
     if own_proxy := os.environ.get("HTTPS_PROXY", os.environ.get("https_proxy")):
         kept["PIP_PROXY"] = own_proxy
-    for name, value in {"HTTP_PROXY": NOWHERE, "HTTPS_PROXY": NOWHERE, "NO_PROXY": near}.items():
-        kept |= {name: value, name.lower(): value}
-    return kept | {"HOME": str(home), "BROWSER": "true"}  # `true` opens nothing
+    kept |= {"HOME": str(home), "BROWSER": "true"}  # `true` opens nothing
+    return kept | NO_NETWORK | {"NO_PROXY": near, "no_proxy": near}
 
 
 def type_in(command, clone, environment, log):
