@@ -22,7 +22,7 @@ import nbformat
 from traitlets.config import Config, PyFileConfigLoader
 
 from augment_utils.classroom import CLASS_FILE, read_class_file
-from augment_utils.files import write_file
+from augment_utils.files import make_writable, write_file
 
 EXAMPLE = "example"  # the id with which sources are validated and releases tried
 PYTEST_INI = """\
@@ -81,6 +81,7 @@ def release(course: str | os.PathLike, check: bool = True) -> list[Released]:
     list of Released
     """
     course, results = Path(course).absolute(), []
+    make_writable(course)
     api = _nbgrader(course)
     for name in assignments_of(course):
         _release(api, course, name)
@@ -128,6 +129,7 @@ def grade(
             f"found nothing to grade in {course / 'submitted'}, expected submitted/STUDENT/"
             f"ASSIGNMENT/ASSIGNMENT.ipynb, where ASSIGNMENT is one of {', '.join(names)}"
         )
+    make_writable(course)
     api, results = _nbgrader(course), []
     for name in sorted({name for name, _ in handed_in}):
         _release(api, course, name)
