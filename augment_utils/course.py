@@ -12,6 +12,8 @@ import io
 import os
 import re
 import shutil
+import signal
+import sys
 import sysconfig
 import warnings
 from collections.abc import Callable
@@ -166,13 +168,16 @@ def _errors(notebook):
     nb = nbformat.read(notebook, 4)
     for cell in nb.cells:
         cell.source = STUDENT_LINE.sub(f'STUDENT = "{EXAMPLE}"', cell.source)
-    NotebookClient(
+    client = NotebookClient(
         nb,
         timeout=300,
         allow_errors=True,
         resources={"metadata": {"path": str(notebook.parent)}},
         config=QUIET_KERNELS,
-    ).execute()
+    )
+    with client.setup_kernel():  # client.execute() would answer Ctrl-C with an error of its own
+        for index, cell in enumerate(nb.cells):
+            client.execute_cell(cell, index)
     return {
         cell.metadata.get("nbgrader", {}).get("grade_id", cell.get("id")): output.evalue
         for cell in nb.cells
@@ -375,9 +380,16 @@ def _quietly(function, *arguments):
     try:
         with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return function(*arguments)
+            result = function(*arguments)
     finally:
         os.environ["PATH"] = before
+    # it takes a stop for an error in this submission, and would go on with the next
+    last = (result.get("error") or "").strip().rpartition("\n")[2]
+    if last == "KeyboardInterrupt":
+        raise KeyboardInterrupt
+    if last == f"SystemExit: {128 + signal.SIGTERM}":
+        sys.exit(128 + signal.SIGTERM)
+    return result
 
 
 def _reason(result):

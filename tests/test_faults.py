@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 
+import kept_submissions
 import nbformat
 import numpy as np
 import psutil
@@ -20,7 +21,7 @@ from test_cli import GOOD, call, write_notebook
 from test_datasets import SHAPES, archive_of, batches_of, serving, sha256
 from test_experiments import QUICK, paths_of, wait_for
 
-from augment_utils import datasets, load_cifar10
+from augment_utils import course, datasets, load_cifar10
 from augment_utils.cli import ROOT
 
 AUGMENT_UTILS = [sys.executable, "-m", "augment_utils"]
@@ -287,6 +288,24 @@ def test_a_stopped_sweep_goes_on(tmp_path, stop, status):
     assert set(tmp_path.iterdir()) < paths_of(tmp_path, QUICK)
     at_once(command)
     assert set(tmp_path.iterdir()) == paths_of(tmp_path, QUICK)
+
+
+@pytest.mark.parametrize(
+    ("command", "stop", "status"),
+    [
+        ("grade", signal.SIGINT, 130),
+        ("grade", signal.SIGTERM, 143),
+        ("release", signal.SIGINT, 130),
+    ],
+)
+def test_a_stopped_course(tmp_path, command, stop, status):
+    folder, name = tmp_path / "course", course.assignments_of(ROOT / "assignments")[0]
+    kept_submissions.build(folder, [name], ["nothing-done", "right"])
+    process = start([*AUGMENT_UTILS, "assignments", command, "--course", folder])
+    kernels = psutil.Process(process.pid).children
+    stopped(process, stop, lambda: "ipykernel" in str([k.cmdline() for k in kernels()]))
+    assert process.returncode == status
+    assert not (folder / "grades").exists()  # nobody has no points because of it
 
 
 # ---- names
