@@ -10,12 +10,12 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import skimage
 
 from augment_utils import contrast, keras_bridge
 from augment_utils.keras_bridge import Transform
+from augment_utils.kernels import compiled
 
 TILE, CLIP_LIMIT = 8, 0.03
 KERAS_NUMBERS = 2**20  # at once: the layer needs a kilobyte of memory for each
@@ -136,8 +136,8 @@ def keras_clahe(side: int) -> Transform:
     layer = tf.keras.layers.ContrastLimitedAdaptiveHistogramEqualization(
         clip_limit=256 * CLIP_LIMIT, tile_grid_size=(side // TILE, side // TILE)
     )
-    compiled = tf.function(lambda images: layer(images))
-    return lambda images: compiled(images).numpy()
+    graph = tf.function(lambda images: layer(images))
+    return lambda images: graph(images).numpy()
 
 
 def ready_made_table(side: int) -> Transform:
@@ -152,7 +152,7 @@ def ready_made_table(side: int) -> Transform:
     return look_up
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _scale_by_table(pixels, out, table):
     """What HE on V has left to do when its table is known: the floor of its time."""
     for i in range(len(pixels)):

@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from augment_utils.files import write_file
+from augment_utils.files import make_writable, write_file
 
 if TYPE_CHECKING:  # slow to import
     from nbformat import NotebookNode
@@ -24,7 +23,18 @@ CELL_TIMEOUT = 600  # seconds
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Stoppable(click.Group):
+    """Commands that end with a line and the usual status when they are stopped."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("\nStopped. The same command can be given again.", err=True)
+            sys.exit(130)
+
+
+@click.group(cls=Stoppable, context_settings={"help_option_names": ["-h", "--help"]})
 def main():
     """Run the notebooks, fetch what they need, and measure the transforms."""
 
@@ -56,8 +66,9 @@ def run(notebooks, output_dir, refresh, tier):
     if refresh and tier:
         raise click.UsageError("--refresh takes the outputs of the tier that is written, no other")
     notebooks = notebooks or sorted(NOTEBOOKS.glob("*.ipynb"))
+    with plain_errors():
+        make_writable(output_dir)
     settle_data_source()
-    output_dir.mkdir(parents=True, exist_ok=True)
     rows = [run_notebook(notebook, output_dir, tier) for notebook in notebooks]
     click.echo("\n" + format_table(rows))
     failures = [row for row in rows if row["error"]]
@@ -66,8 +77,9 @@ def run(notebooks, output_dir, refresh, tier):
     if failures:
         sys.exit(1)
     if refresh:
-        for notebook in notebooks:
-            take_outputs(output_dir / notebook.name, notebook)
+        with plain_errors():
+            for notebook in notebooks:
+                take_outputs(output_dir / notebook.name, notebook)
 
 
 @main.command()
@@ -95,7 +107,8 @@ def data(subset, out):
         except (OSError, ValueError) as error:
             raise click.ClickException(
                 f"CIFAR-10 could not be fetched: {error}\n"
-                "The notebooks run without it, on photo patches; or set AUGMENT_DATA to a file."
+                "The notebooks run without it, on photo patches; or set AUGMENT_DATA to a file, or "
+                "KERAS_HOME to a folder for it with 200 MB of room."
             ) from error
         click.echo(f"{load_cifar10(archive)}\n{archive}")
         return
@@ -130,6 +143,8 @@ def bench(quick, report, only, folder):
 
     results = folder / "results" / "bench.json"
     with plain_errors(extra="bench"):
+        if not report:
+            make_writable(results.parent)
         if only and not report:
             benchmark.run_explorer(results, benchmark_report.read_results(results), quick)
         elif not report:
@@ -320,11 +335,35 @@ def settle_data_source() -> None:
 def run_notebook(notebook: Path, output_dir: Path, tier: str | None = None) -> dict:
     """Execute one notebook; return its row of the table."""
     import nbformat
+
+    # papermill writes after every cell; another run into the same folder must not read that
+    partial = output_dir / f"{notebook.stem}.{os.getpid()}.partial.ipynb"
+    cells: list[NotebookNode] = []
+    error, figures, start = None, 0, time.perf_counter()
+    try:
+        error = execute(notebook, partial, tier)
+        if partial.exists():
+            cells = nbformat.read(partial, 4).cells
+            figures = write_figures(cells, output_dir / notebook.stem)
+            partial.replace(output_dir / notebook.name)
+    except (OSError, ValueError) as failed:  # the disk is full
+        error = error or str(failed)
+    finally:
+        partial.unlink(missing_ok=True)
+    return {
+        "notebook": notebook.name,
+        "seconds": f"{time.perf_counter() - start:.1f}",
+        "figures": figures,
+        "data": data_line(cells),
+        "error": error,
+    }
+
+
+def execute(notebook: Path, output: Path, tier: str | None) -> str | None:
+    """Execute a notebook into another file; return what went wrong."""
     import papermill
     from traitlets.config import Config
 
-    output = output_dir / notebook.name
-    error, start = None, time.perf_counter()
     try:
         papermill.execute_notebook(
             notebook,
@@ -338,18 +377,10 @@ def run_notebook(notebook: Path, output_dir: Path, tier: str | None = None) -> d
             config=Config(KernelManager={"transport_encryption": "auto"}),  # or kernels warn
         )
     except papermill.PapermillExecutionError as failed:
-        error = f"cell {failed.exec_count}: {failed.ename}: {failed.evalue}"
+        return f"cell {failed.exec_count}: {failed.ename}: {failed.evalue}"
     except Exception as failed:  # a dead kernel, a timeout, a file that is no notebook
-        error = f"{type(failed).__name__}: {failed}"
-    seconds = time.perf_counter() - start
-    cells = nbformat.read(output, 4).cells if output.exists() else []
-    return {
-        "notebook": notebook.name,
-        "seconds": f"{seconds:.1f}",
-        "figures": write_figures(cells, output_dir / notebook.stem),
-        "data": data_line(cells),
-        "error": error,
-    }
+        return f"{type(failed).__name__}: {failed}"
+    return None
 
 
 def has_parameters(notebook: Path) -> bool:
@@ -388,12 +419,13 @@ def figures_of(cells: Iterable["NotebookNode"]) -> Iterator[tuple[list[str], byt
 
 def write_figures(cells: Iterable["NotebookNode"], folder: Path) -> int:
     """Write each figure to a PNG of its own; return how many there are."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    count = 0
-    for count, (_, png) in enumerate(figures_of(cells), 1):
-        (folder / f"figure_{count:02d}.png").write_bytes(png)
-    return count
+    pngs = {f"figure_{i:02d}.png": png for i, (_, png) in enumerate(figures_of(cells), 1)}
+    for name, png in pngs.items():
+        write_file(folder / name, png)
+    for path in folder.glob("figure_*.png"):
+        if path.name not in pngs:  # of an earlier run
+            path.unlink(missing_ok=True)
+    return len(pngs)
 
 
 def data_line(cells: Iterable["NotebookNode"]) -> str:

@@ -12,6 +12,8 @@ import io
 import os
 import re
 import shutil
+import signal
+import sys
 import sysconfig
 import warnings
 from collections.abc import Callable
@@ -22,7 +24,7 @@ import nbformat
 from traitlets.config import Config, PyFileConfigLoader
 
 from augment_utils.classroom import CLASS_FILE, read_class_file
-from augment_utils.files import write_file
+from augment_utils.files import make_writable, write_file
 
 EXAMPLE = "example"  # the id with which sources are validated and releases tried
 PYTEST_INI = """\
@@ -81,6 +83,7 @@ def release(course: str | os.PathLike, check: bool = True) -> list[Released]:
     list of Released
     """
     course, results = Path(course).absolute(), []
+    make_writable(course)
     api = _nbgrader(course)
     for name in assignments_of(course):
         _release(api, course, name)
@@ -128,6 +131,7 @@ def grade(
             f"found nothing to grade in {course / 'submitted'}, expected submitted/STUDENT/"
             f"ASSIGNMENT/ASSIGNMENT.ipynb, where ASSIGNMENT is one of {', '.join(names)}"
         )
+    make_writable(course)
     api, results = _nbgrader(course), []
     for name in sorted({name for name, _ in handed_in}):
         _release(api, course, name)
@@ -164,13 +168,16 @@ def _errors(notebook):
     nb = nbformat.read(notebook, 4)
     for cell in nb.cells:
         cell.source = STUDENT_LINE.sub(f'STUDENT = "{EXAMPLE}"', cell.source)
-    NotebookClient(
+    client = NotebookClient(
         nb,
         timeout=300,
         allow_errors=True,
         resources={"metadata": {"path": str(notebook.parent)}},
         config=QUIET_KERNELS,
-    ).execute()
+    )
+    with client.setup_kernel():  # client.execute() would answer Ctrl-C with an error of its own
+        for index, cell in enumerate(nb.cells):
+            client.execute_cell(cell, index)
     return {
         cell.metadata.get("nbgrader", {}).get("grade_id", cell.get("id")): output.evalue
         for cell in nb.cells
@@ -373,9 +380,16 @@ def _quietly(function, *arguments):
     try:
         with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return function(*arguments)
+            result = function(*arguments)
     finally:
         os.environ["PATH"] = before
+    # it takes a stop for an error in this submission, and would go on with the next
+    last = (result.get("error") or "").strip().rpartition("\n")[2]
+    if last == "KeyboardInterrupt":
+        raise KeyboardInterrupt
+    if last == f"SystemExit: {128 + signal.SIGTERM}":
+        sys.exit(128 + signal.SIGTERM)
+    return result
 
 
 def _reason(result):

@@ -488,10 +488,11 @@ def _sha256(*arrays):
 def _print_banner(error):
     """To stderr, which notebooks show in red."""
     line = "=" * 72
+    reason = getattr(error, "strerror", None) or type(error).__name__  # such as a full disk
     print(
         f"{line}\n"
         "  THESE ARE NOT CIFAR-10'S IMAGES\n"
-        f"  CIFAR-10 could not be had ({type(error).__name__}). In its place you get\n"
+        f"  CIFAR-10 could not be had ({reason}). In its place you get\n"
         "  32 x 32 patches of ten photographs, so pictures and numbers differ\n"
         "  from those in the text.\n"
         "  With a network:  python -m augment_utils data\n"

@@ -26,7 +26,7 @@ from augment_utils.cli import ROOT
 from augment_utils.contrast import processor_count
 from augment_utils.corruptions import CORRUPTIONS, SEVERITIES
 from augment_utils.datasets import Dataset, load_cifar10
-from augment_utils.files import write_json
+from augment_utils.files import make_writable, write_json
 from augment_utils.pages import machine
 
 PACKAGES = ("numpy", "scikit-image", "numba", "tensorflow", "keras")
@@ -178,7 +178,7 @@ def run_all(
         There is no scheduler at that address, or the images cannot be read.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_writable(folder)
     dataset = _load(source)
     missing = [run for run in runs if not record_path(folder, run, dataset).exists()]
     done = len(runs) - len(missing)

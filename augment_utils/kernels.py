@@ -8,6 +8,9 @@ it is first called and keeps the result on disk.
 What numbers share a histogram is called a unit: all channels, one channel, or V.
 """
 
+import contextlib
+from collections.abc import Callable
+
 import numba
 import numpy as np
 
@@ -21,7 +24,13 @@ BIN_WIDTH = 65
 
 SOME = 1024  # pixels are scaled so many at a time, while they are in the processor's cache
 
-compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+
+def compiled(function: Callable) -> Callable:
+    """By Numba, when it is first called."""
+    dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
+    with contextlib.suppress(RuntimeError):  # neither here nor in the home can be written
+        dispatcher.enable_caching()
+    return dispatcher
 
 
 # ---- contrast stretching
