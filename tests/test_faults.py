@@ -14,18 +14,18 @@ import sys
 
 import kept_submissions
 import nbformat
-import numpy as np
 import psutil
 import pytest
-from test_cli import GOOD, call, write_notebook
-from test_datasets import SHAPES, archive_of, batches_of, serving, sha256
-from test_experiments import QUICK, paths_of, wait_for
+from common import call, wait_for, write_notebook
+from test_cli import GOOD
+from test_datasets import archive_of, arrays, batches_of, serving, sha256
+from test_experiments import QUICK, paths_of
 
 from augment_utils import course, datasets, load_cifar10
 from augment_utils.cli import ROOT
 
 AUGMENT_UTILS = [sys.executable, "-m", "augment_utils"]
-SLOW = ["print('begun')", "import time\ntime.sleep(100)"]
+SLEEPING = ["print('begun')", "import time\ntime.sleep(100)"]
 LARGE = ["for i in range(4000):\n    print('x' * 76)"]
 COULD_NOT = "could not be written: "
 FULL, READ_ONLY = "No space left on device", "Read-only file system"
@@ -157,10 +157,7 @@ import augment_utils.__main__
 
 @pytest.fixture
 def archive():
-    rng = np.random.default_rng(0)
-    made = {key: rng.integers(0, 256, shape, np.uint8) for key, shape in SHAPES.items()}
-    labels = {key.replace("x", "y"): np.arange(len(x)) % 10 for key, x in made.items()}
-    return archive_of(batches_of(made | labels))
+    return archive_of(batches_of(arrays()))
 
 
 def fetching(url, archive, home):
@@ -245,8 +242,7 @@ STOPS = pytest.mark.parametrize(("stop", "status"), [(signal.SIGINT, 130), (sign
 def stopped(process, stop, begun):
     """What it says if it is stopped when it has begun; none of its children outlives it."""
     try:
-        wait_for(lambda: begun() or process.poll() is not None)
-        assert process.poll() is None, process.communicate()
+        wait_for(begun, process)
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(stop)
         told, _ = process.communicate(timeout=60)
@@ -271,7 +267,7 @@ def test_a_stopped_download(tmp_path, archive, stop, status):
 
 @STOPS
 def test_a_stopped_notebook(tmp_path, stop, status):
-    note, out = write_notebook(tmp_path / "note.ipynb", SLOW), tmp_path / "out"
+    note, out = write_notebook(tmp_path / "note.ipynb", SLEEPING), tmp_path / "out"
     process = start([*AUGMENT_UTILS, "run", note, "--output-dir", out])
     stopped(process, stop, lambda: any("begun" in p.read_text("utf-8") for p in out.glob("*")))
     assert process.returncode == status
