@@ -123,7 +123,8 @@ OUTCOMES: dict[str, Callable | str] = {
     r"python .* bench --quick": it_ended_well,
     r"(AUGMENT_DATA=patches )?make run.*": "like the first, but for Python, images or sizes",
     r"make bench|make newcomer|python .* experiments run": "minutes and hours of measuring",
-    r"python -m venv .*|\.venv.Scripts.*|pip .*|python .* run( --output-dir FOLDER)?|pytest|jupyter lab": "make, by hand",
+    r"python -m venv .*|\.venv.Scripts.*|pip .*|python .* run|pytest|jupyter lab": "make, by hand",
+    r"python .* run --output-dir FOLDER": "test_faults.py has the read-only checkout",
     r"conda .*": "conda comes from elsewhere",
     r".*and-cuda.*": "gigabytes for a GPU",
 }
