@@ -21,7 +21,8 @@ LEAST_CONTRAST = 20  # grey levels: of a flat image there is nothing to tell
 CIFAR10 = "cifar10"  # of ``images`` in a class file: wherever a machine has it
 CLASS_FILE = "class.json"  # {"year": 2026, "images": "patches"}: the same for a whole class
 LIBRARIES = (  # what does by itself what an assignment asks to write
-    *("augment_utils.contrast", "augment_utils.kernels", "skimage.exposure"),
+    *("augment_utils.contrast", "augment_utils.kernels"),
+    *("skimage.exposure", "_skimage2.exposure"),  # the second: from scikit-image 0.27 on
     *("cv2", "PIL.ImageOps", "albumentations", "keras"),
 )
 
