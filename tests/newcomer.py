@@ -329,7 +329,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         measured = follow(folder)
     of = machine() | {"cores": processor_count()}
-    results = {"date": datetime.now(UTC).date().isoformat(), "machine": of, **measured}
+    tests = os.environ.get("PYTEST_ADDOPTS", "all")
+    date = datetime.now(UTC).date().isoformat()
+    results = {"date": date, "machine": of, "tests": tests, **measured}
     texts = {
         page: put_between_marks(page.read_text("utf-8"), text(results), COMMAND)
         for page, text in PAGES.items()
