@@ -286,11 +286,11 @@ def is_cifar10(dataset: Dataset) -> bool:
 def _read(path):
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file or folder; {EXPECTED}")
-    if path.is_dir():
-        read = _read_folder
-    else:
-        read = _read_npz if zipfile.is_zipfile(path) else _read_archive
     try:
+        if path.is_dir():
+            read = _read_folder
+        else:
+            read = _read_npz if zipfile.is_zipfile(path) else _read_archive
         arrays, class_names = read(path)
         dataset = Dataset(**_checked(arrays, class_names), class_names=class_names, name=path.name)
     except Exception as error:  # the readers of damaged files raise nearly anything
@@ -304,6 +304,9 @@ def _read(path):
 
 def _read_npz(path):
     with np.load(path, allow_pickle=False) as file:
+        # NumPy reads what a member's header says, and may not come to its end, where the sum counts
+        if damaged := file.zip.testzip():
+            raise ValueError(f"the checksum (CRC) of {damaged} is wrong")
         missing = [key for key in ARRAYS if key not in file]
         if missing:
             raise ValueError(f"it lacks {', '.join(missing)}")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import zipfile
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -324,6 +325,19 @@ def test_a_flipped_byte_in_an_npz_is_noticed(tmp_path, arrays):
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     assert_refused(path, "CRC")
+
+
+def test_an_npz_is_read_to_its_checksums(tmp_path, arrays):
+    """Which stand behind what NumPy reads, if a member has more than its header says."""
+    path = tmp_path / "more.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for key, array in arrays.items():
+            np.lib.format.write_array(member := io.BytesIO(), array)
+            archive.writestr(f"{key}.npy", member.getvalue() + b"more")
+    content = bytearray(path.read_bytes())
+    content[content.index(arrays["x_train"].tobytes()[:100])] ^= 1
+    path.write_bytes(content)
+    assert_refused(path, r"the checksum \(CRC\) of x_train\.npy is wrong")
 
 
 @pytest.mark.parametrize("keep", [0, 100, 0.5, 0.99])
