@@ -53,7 +53,10 @@ env: $(READY)  ## make the environment in .venv, if it is missing or out of date
 
 lock:  ## resolve pyproject.toml anew (needs uv)
 	uv lock --upgrade
-	uv export --quiet --all-extras --no-emit-project --format requirements-txt -o requirements.lock
+	mkdir -p build
+	uv export --quiet --all-extras --no-emit-project --no-hashes --no-annotate -o build/pins.txt
+	uv pip compile --quiet --universal --all-extras --generate-hashes --no-strip-extras \
+		--python-version 3.11 --constraint build/pins.txt --no-header --output-file requirements.lock pyproject.toml
 
 # Made again when the lock changes; a half-made one has no mark and is made again too.
 $(READY): requirements.lock
