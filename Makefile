@@ -8,7 +8,7 @@ help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 run: $(READY)  ## execute all notebooks into build/executed, with a table at the end (TIER=smoke: small)
-	$(BIN)/python -m augment_utils run $(if $(TIER),--tier $(TIER))
+	$(BIN)/python -m tools.notebooks $(if $(TIER),--tier $(TIER))
 
 test: $(READY)  ## run all tests, those of the notebooks too (SLOW=1: longer ones too, as .ci/run does)
 	$(if $(SLOW),AUGMENT_SLOW=1) $(BIN)/python -m pytest
@@ -20,13 +20,13 @@ data: $(READY)  ## fetch and verify CIFAR-10 (170 MB) once
 	$(BIN)/python -m augment_utils data
 
 refresh: $(READY)  ## execute all notebooks and take their outputs into notebooks/ and images/
-	$(BIN)/python -m augment_utils run --refresh
+	$(BIN)/python -m tools.notebooks --refresh
 
 bench: $(READY)  ## measure the transforms beside their peers; remakes the README's tables
-	$(BIN)/python -m augment_utils bench
+	$(BIN)/python -m benchmarks
 
 results: $(READY)  ## make the tables and figures of the experiments anew from results/runs
-	$(BIN)/python -m augment_utils experiments report
+	$(BIN)/python -m experiments report
 
 book: $(READY)  ## build the web edition in build/book from the committed notebooks
 	rm -rf build/book
@@ -34,14 +34,14 @@ book: $(READY)  ## build the web edition in build/book from the committed notebo
 	@echo "Open build/book/index.html"
 
 assignments: $(READY)  ## make and check the students' notebooks in assignments/release
-	$(BIN)/python -m augment_utils assignments release
+	$(BIN)/python -m assignments release
 
 grade: $(READY)  ## grade assignments/submitted (KEPT=1: the submissions kept in tests, in build/course)
-	$(if $(KEPT),$(BIN)/python tests/kept_submissions.py build/course)
-	$(BIN)/python -m augment_utils assignments grade $(if $(KEPT),--course build/course)
+	$(if $(KEPT),$(BIN)/python -m tests.assignments.kept_submissions build/course)
+	$(BIN)/python -m assignments grade $(if $(KEPT),--course build/course)
 
 newcomer: $(READY)  ## follow the README in an empty folder with an empty home; puts the times into it
-	$(BIN)/python tests/newcomer.py
+	$(BIN)/python -m tests.newcomer
 
 newest:  ## run the tests with the newest versions instead of the locked ones (PRE=1: and pre-releases)
 	$(PYTHON) -m venv --clear build/newest

@@ -24,6 +24,8 @@ AT_HAND = "AUGMENT_TESTS_CIFAR10"  # from the first process to xdist's workers
 
 
 def pytest_configure(config):
+    # kernels and commands that tests start find this checkout's folders, wherever they start
+    os.environ["PYTHONPATH"] = str(config.rootpath)
     if AT_HAND not in os.environ:
         source = os.environ.get("AUGMENT_DATA") or find_cached_archive() or "patches"
         dataset = load_cifar10(source)

@@ -1,5 +1,6 @@
 """CIFAR-10 from wherever it can be had, and an embedded stand-in that needs no network."""
 
+import contextlib
 import functools
 import hashlib
 import io
@@ -8,13 +9,12 @@ import pickle
 import sys
 import tarfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
-
-from augment_utils.files import whole_file
 
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 CIFAR10_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
@@ -278,6 +278,42 @@ def save_npz(dataset: Dataset, path: str | os.PathLike) -> None:
 def is_cifar10(dataset: Dataset) -> bool:
     """Whether the first 1,000 images of each split are CIFAR-10's own."""
     return _sha256(*(getattr(dataset, key)[:1000] for key in ARRAYS)) == CIFAR10_START
+
+
+# ---- a file, whole or not at all
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike) -> Iterator[IO[bytes]]:
+    """A file open for bytes, which gets the name `path` when the block ends without an error.
+
+    Two processes that write the same file do not meet: the last one's stays.
+
+    Raises
+    ------
+    OSError
+        It cannot be written. What stood there before still does.
+    """
+    path = Path(path)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as file:
+            yield file
+        partial.replace(path)
+    except OSError as error:
+        raise OSError(not_written(path, error)) from error
+    finally:
+        with contextlib.suppress(OSError):  # on a read-only disk there is none to remove
+            partial.unlink(missing_ok=True)
+
+
+def not_written(path: str | os.PathLike, error: OSError) -> str:
+    """Why nothing was written there, and what to do."""
+    return (
+        f"{path} could not be written: {error.strerror or error}; expected a folder that can be "
+        "written and room on its disk: mend that, or choose another folder (--help says how)"
+    )
 
 
 # ---- from a file to arrays

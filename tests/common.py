@@ -16,9 +16,9 @@ NO_NETWORK = dict.fromkeys(  # to where nobody answers
 # ---- processes
 
 
-def call(*arguments, **environment):
-    """`python -m augment_utils`; without AUGMENT_DATA, unless it is given."""
-    return python("-m", "augment_utils", *arguments, **{"AUGMENT_DATA": None} | environment)
+def call(module, *arguments, **environment):
+    """`python -m MODULE`; without AUGMENT_DATA, unless it is given."""
+    return python("-m", module, *arguments, **{"AUGMENT_DATA": None} | environment)
 
 
 def python(*arguments, cwd=None, **environment):

@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from common import NO_NETWORK
-
-from augment_utils.cli import ROOT
 from augment_utils.contrast import processor_count
-from augment_utils.files import write_file, write_json
-from augment_utils.pages import machine, put_between_marks
+from tests.common import NO_NETWORK
+from tools import ROOT
+from tools.files import write_file, write_json
+from tools.pages import machine, put_between_marks
 
 COMMAND = "make newcomer"
 RESULTS = ROOT / "results" / "newcomer.json"
@@ -120,11 +119,12 @@ OUTCOMES: dict[str, Callable | str] = {
     r"make assignments": assignments_were_made,
     r"make grade": nothing_was_handed_in,
     r"make results": no_page_changed,
-    r"python .* bench --quick": it_ended_well,
+    r"python -m benchmarks --quick": it_ended_well,
     r"(AUGMENT_DATA=patches )?make run.*": "like the first, but for Python, images or sizes",
-    r"make bench|make newcomer|python .* experiments run": "minutes and hours of measuring",
-    r"python -m venv .*|\.venv.Scripts.*|pip .*|python .* run|pytest|jupyter lab": "make, by hand",
-    r"python .* run --output-dir FOLDER": "test_faults.py has the read-only checkout",
+    r"make bench|make newcomer|python -m experiments run": "minutes and hours of measuring",
+    r"python -m venv .*|\.venv.Scripts.*|pip .*|pytest|jupyter lab": "make, by hand",
+    r"python -m tools.notebooks": "make run, by hand",
+    r"python -m tools.notebooks --output-dir FOLDER": "test_faults.py has the read-only checkout",
     r"conda .*": "conda comes from elsewhere",
     r".*and-cuda.*": "gigabytes for a GPU",
 }

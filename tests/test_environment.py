@@ -8,12 +8,12 @@ import tomllib
 
 import pytest
 import yaml
-from common import python
 from packaging.requirements import Requirement
 from packaging.version import Version
 from rattler import BuildString, MatchSpec, PackageRecord
 
-from augment_utils.cli import ROOT
+from tests.common import python
+from tools import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 UV_LOCK = tomllib.loads((ROOT / "uv.lock").read_text("utf-8"))["package"]

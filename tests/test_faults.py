@@ -1,8 +1,8 @@
 """A hostile machine: disks that are full or cannot be written, two at once, and being stopped.
 
 Whatever happens, there is a message and no traceback, nothing half-written is left to be read,
-and the next try works. Bad networks and bad files are in test_datasets.py; killed runs of the
-experiments in test_experiments.py.
+and the next try works. Bad networks and bad files are in augment_utils/test_datasets.py; killed
+runs of the experiments in experiments/test_runs.py.
 """
 
 import json
@@ -12,19 +12,22 @@ import signal
 import subprocess
 import sys
 
-import kept_submissions
 import nbformat
 import psutil
 import pytest
-from common import call, wait_for, write_notebook
-from test_cli import GOOD
-from test_datasets import archive_of, arrays, batches_of, serving, sha256
-from test_experiments import QUICK, paths_of
 
-from augment_utils import course, datasets, load_cifar10
-from augment_utils.cli import ROOT
+from assignments import course
+from augment_utils import datasets, load_cifar10
+from tests.assignments import kept_submissions
+from tests.augment_utils.test_datasets import archive_of, arrays, batches_of, serving, sha256
+from tests.common import call, wait_for, write_notebook
+from tests.experiments.test_runs import QUICK, paths_of
+from tests.tools.test_notebooks import GOOD
+from tools import ROOT
 
-AUGMENT_UTILS = [sys.executable, "-m", "augment_utils"]
+DATA = [sys.executable, "-m", "augment_utils", "data"]
+NOTEBOOKS = [sys.executable, "-m", "tools.notebooks"]
+EXPERIMENTS = [sys.executable, "-m", "experiments", "run", "--tier", "smoke", "--study", "C"]
 SLEEPING = ["print('begun')", "import time\ntime.sleep(100)"]
 LARGE = ["for i in range(4000):\n    print('x' * 76)"]
 COULD_NOT = "could not be written: "
@@ -73,7 +76,8 @@ def copy_of_checkout(folder):
     """As much of it as the commands need."""
     folder.mkdir(parents=True)
     without = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "augment_utils", folder / "augment_utils", ignore=without)
+    for name in ("augment_utils", "tools"):
+        shutil.copytree(ROOT / name, folder / name, ignore=without)
     (folder / "images").mkdir()
     return folder
 
@@ -92,11 +96,11 @@ def test_a_read_only_checkout_and_home(tmp_path, on_disk, monkeypatch):
         **environment,
     )
     assert told.splitlines() == [str(checkout / "augment_utils" / "__init__.py"), "255"]
-    told = on_disk(ON_READ_ONLY, *AUGMENT_UTILS, "run", note, **environment)
+    told = on_disk(ON_READ_ONLY, *NOTEBOOKS, note, **environment)
     assert f"{checkout / 'build' / 'executed'} {COULD_NOT}{READ_ONLY}" in told
     out = tmp_path / "out"
     told = on_disk(
-        *(ON_READ_ONLY, *AUGMENT_UTILS, "run", note, "--output-dir", out, "--refresh"),
+        *(ON_READ_ONLY, *NOTEBOOKS, note, "--output-dir", out, "--refresh"),
         **environment,
     )
     assert nbformat.read(out / "note.ipynb", 4).cells[2].outputs
@@ -104,7 +108,9 @@ def test_a_read_only_checkout_and_home(tmp_path, on_disk, monkeypatch):
     assert note.read_bytes() == before
 
 
-@pytest.mark.parametrize("command", ["bench --quick", "experiments report", "assignments release"])
+@pytest.mark.parametrize(
+    "command", ["benchmarks --quick", "experiments report", "assignments release"]
+)
 def test_a_read_only_repository_is_noticed(tmp_path, on_disk, command):
     folder = tmp_path / "disk"
     shutil.copytree(ROOT / "assignments" / "source", folder / "source")
@@ -112,14 +118,14 @@ def test_a_read_only_repository_is_noticed(tmp_path, on_disk, command):
         there = ROOT / name
         (shutil.copytree if there.is_dir() else shutil.copy)(there, folder / name)
     option = "--course" if "assignments" in command else "--folder"
-    told = on_disk(ON_READ_ONLY, *AUGMENT_UTILS, *command.split(), option, folder)
+    told = on_disk(ON_READ_ONLY, sys.executable, "-m", *command.split(), option, folder)
     assert f"{COULD_NOT}{READ_ONLY}" in told and "Error: " in told
     assert "cell/s" not in told  # nothing is measured that cannot be written
 
 
 def test_a_full_disk_under_a_subset(tmp_path, on_disk):
     out = tmp_path / "disk" / "out.npz"
-    first, second = on_disk(ON_FULL, *AUGMENT_UTILS, "data", "--subset", 500, out).split("ROOM")
+    first, second = on_disk(ON_FULL, *DATA, "--subset", 500, out).split("ROOM")
     assert f"{out} {COULD_NOT}{FULL}" in first and "failed" in first and "\nleft " not in first
     assert "done" in second
 
@@ -127,7 +133,7 @@ def test_a_full_disk_under_a_subset(tmp_path, on_disk):
 def test_a_full_disk_under_a_notebook(tmp_path, on_disk):
     note = write_notebook(tmp_path / "note.ipynb", LARGE)
     out = tmp_path / "disk" / "out"
-    told = on_disk(ON_FULL, *AUGMENT_UTILS, "run", note, "--output-dir", out)
+    told = on_disk(ON_FULL, *NOTEBOOKS, note, "--output-dir", out)
     first, second = told.split("ROOM")
     assert "FAILED note.ipynb, OSError: " in first and FULL in first and "\nleft " not in first
     assert "done" in second
@@ -135,9 +141,8 @@ def test_a_full_disk_under_a_notebook(tmp_path, on_disk):
 
 def test_a_full_disk_under_the_records(tmp_path, on_disk):
     runs = tmp_path / "disk" / "runs"
-    command = [*AUGMENT_UTILS, "experiments", "run", "--tier", "smoke", "--study", "C"]
     fill = 'head -c 60000 /dev/zero > "$0"/fill\n"$@"'
-    told = on_disk(ON_FULL.replace('"$@"', fill, 1), *command, "--workers", 1, "--folder", runs)
+    told = on_disk(ON_FULL.replace('"$@"', fill, 1), *EXPERIMENTS, "--workers", 1, "--folder", runs)
     first, second = told.split("ROOM")
     assert FULL in first and "failed" in first and "done" in second
     left = {line for line in first.splitlines() if line.startswith("left runs/")}
@@ -210,7 +215,7 @@ def at_once(command, **environment):
 
 def test_two_runs_into_one_folder(tmp_path):
     note, out = write_notebook(tmp_path / "note.ipynb", GOOD), tmp_path / "out"
-    for text in at_once([*AUGMENT_UTILS, "run", note, "--output-dir", out]):
+    for text in at_once([*NOTEBOOKS, note, "--output-dir", out]):
         assert text.rstrip().endswith("1  photo patches (not CIFAR-10)")
     assert {path.name for path in out.iterdir()} == {"note", "note.ipynb"}
     assert [path.name for path in (out / "note").iterdir()] == ["figure_01.png"]
@@ -218,8 +223,7 @@ def test_two_runs_into_one_folder(tmp_path):
 
 
 def test_two_experiments_into_one_folder(tmp_path):
-    command = [*AUGMENT_UTILS, "experiments", "run", "--tier", "smoke", "--study", "C"]
-    at_once([*command, "--workers", 1, "--folder", tmp_path])
+    at_once([*EXPERIMENTS, "--workers", 1, "--folder", tmp_path])
     patches = paths_of(tmp_path, QUICK)
     assert set(tmp_path.iterdir()) == patches
     assert all(json.loads(path.read_text("utf-8")) for path in patches)
@@ -268,7 +272,7 @@ def test_a_stopped_download(tmp_path, archive, stop, status):
 @STOPS
 def test_a_stopped_notebook(tmp_path, stop, status):
     note, out = write_notebook(tmp_path / "note.ipynb", SLEEPING), tmp_path / "out"
-    process = start([*AUGMENT_UTILS, "run", note, "--output-dir", out])
+    process = start([*NOTEBOOKS, note, "--output-dir", out])
     stopped(process, stop, lambda: any("begun" in p.read_text("utf-8") for p in out.glob("*")))
     assert process.returncode == status
     assert list(out.iterdir()) == []
@@ -276,8 +280,7 @@ def test_a_stopped_notebook(tmp_path, stop, status):
 
 @STOPS
 def test_a_stopped_sweep_goes_on(tmp_path, stop, status):
-    command = [*AUGMENT_UTILS, "experiments", "run", "--tier", "smoke", "--study", "C"]
-    command += ["--workers", "1", "--folder", tmp_path]
+    command = [*EXPERIMENTS, "--workers", "1", "--folder", tmp_path]
     process = start(command)
     told = stopped(process, stop, lambda: list(tmp_path.glob("*.json")))
     assert process.returncode == status and "Traceback" not in told
@@ -297,7 +300,7 @@ def test_a_stopped_sweep_goes_on(tmp_path, stop, status):
 def test_a_stopped_course(tmp_path, command, stop, status):
     folder, name = tmp_path / "course", course.assignments_of(ROOT / "assignments")[0]
     kept_submissions.build(folder, [name], ["nothing-done", "right"])
-    process = start([*AUGMENT_UTILS, "assignments", command, "--course", folder])
+    process = start([sys.executable, "-m", "assignments", command, "--course", folder])
     kernels = psutil.Process(process.pid).children
     stopped(process, stop, lambda: "ipykernel" in str([k.cmdline() for k in kernels()]))
     assert process.returncode == status
@@ -318,11 +321,13 @@ def test_names_with_spaces_and_other_letters(tmp_path, monkeypatch):
         "KERAS_HOME": str(folder / "keras ü"),
     }
     small = folder / "klein ß.npz"
-    done = call("data", "--subset", 50, small, AUGMENT_DATA="patches", **environment)
+    done = call(
+        "augment_utils", "data", "--subset", 50, small, AUGMENT_DATA="patches", **environment
+    )
     assert done.returncode == 0, done.stderr
     assert len(load_cifar10(small).x_train) == 50
     note = write_notebook(folder / "mon carnet.ipynb", [*GOOD, "print(au.__file__)"])
-    done = call("run", note, AUGMENT_DATA=str(small), **environment)
+    done = call("tools.notebooks", note, AUGMENT_DATA=str(small), **environment)
     assert done.returncode == 0, done.stderr
     assert "klein ß.npz" in done.stdout
     executed = nbformat.read(checkout / "build" / "executed" / note.name, 4)

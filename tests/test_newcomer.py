@@ -5,13 +5,16 @@ import os
 import tempfile
 
 import pytest
-from newcomer import COMMAND, PAGES, RESULTS, commands, follow, outcome_of
 
-from augment_utils.pages import put_between_marks
+from tests.newcomer import COMMAND, PAGES, RESULTS, commands, follow, outcome_of
+from tools.pages import put_between_marks
 
 # The rest runs without data as it does with it, and would take as long again. The notebooks that
 # train have just been executed by `make run`.
-FEW = "notebooks --ignore-glob=*/0[789]_* tests/test_contrast.py tests/test_environment.py"
+FEW = (
+    "notebooks --ignore-glob=*/0[789]_* tests/augment_utils/test_contrast.py "
+    "tests/test_environment.py"
+)
 
 
 def test_every_command_of_the_readme_is_followed_or_left_out_for_a_reason():

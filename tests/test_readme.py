@@ -1,16 +1,18 @@
 """README, CONTRIBUTING and guide: they keep step with notebooks, commands, files and the lock."""
 
+import functools
+import itertools
 import re
 import sysconfig
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-import click
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
-from common import anchor, links_of
-from notebook_rules import (
+
+from tests.common import anchor, call, links_of
+from tests.notebooks.rules import (
     EMPTY_HEADER,
     PATHS,
     code_cells,
@@ -19,11 +21,12 @@ from notebook_rules import (
     prose_of,
     tags_of,
 )
-
-from augment_utils.cli import ROOT, main
+from tools import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
-FOLDERS = r"\.ci|assignments|augment_utils|book|images|notebooks|results|tests"
+OURS = r"augment_utils|experiments|benchmarks|assignments|tools\.notebooks"
+FOLDERS = r"\.ci|assignments|augment_utils|benchmarks|book|experiments|images|notebooks|results"
+FOLDERS += r"|tests|tools"
 PLACEHOLDER = re.compile(r"NN_\w+|[A-Z]{4,}")  # of a name that its reader chooses
 PAGES = ("README.md", "CONTRIBUTING.md", "assignments/README.md")
 every_page = pytest.mark.parametrize("page", PAGES)
@@ -93,7 +96,7 @@ def test_every_command_exists(page):
     found = re.findall(r"\bmake ([a-z]+)(?: ([A-Z]+)=)?", code)
     assert found and {target for target, _ in found} <= targets
     assert {name for _, name in found if name} <= {*re.findall(r"[A-Z]+", makefile)}
-    ours = re.findall(r"python -m augment_utils ([^#\n]*)", code)
+    ours = re.findall(rf"python -m ((?:{OURS})\b[^#\n]*)", code)
     assert ours and [words for words in ours if not is_ours(words.split())] == []
     modules = re.findall(r"python -m (\w+)", code)
     assert [name for name in modules if PathFinder.find_spec(name) is None] == []
@@ -104,11 +107,15 @@ def test_every_command_exists(page):
 
 def is_ours(words):
     """Whether there is a command of these names, with these options."""
-    command = main
-    while words and isinstance(command, click.Group):
-        command = command.commands.get(words.pop(0))
-    options = {name for option in getattr(command, "params", []) for name in option.opts}
-    return command is not None and {word for word in words if word.startswith("-")} <= options
+    names = itertools.takewhile(re.compile(r"[a-z_.]+$").match, words)
+    told = help_of(*names)
+    return bool(told) and {word for word in words if word.startswith("-")} <= {*told.split()}
+
+
+@functools.cache
+def help_of(*names):
+    done = call(*names, "--help")
+    return done.stdout if done.returncode == 0 else ""
 
 
 @every_page

@@ -8,9 +8,9 @@ from collections import Counter
 
 import pytest
 from bs4 import BeautifulSoup
-from common import anchor, links_of
 
-from augment_utils.cli import ROOT
+from tests.common import anchor, links_of
+from tools import ROOT
 
 ENGLISH, CHINESE = "README.md", "README.zh-CN.md"
 MADE = re.compile(r"<!-- made by `([^`]+)`: begin -->.*?<!-- made by `\1`: end -->", re.DOTALL)

@@ -4,19 +4,30 @@ import importlib
 import inspect
 import pkgutil
 
-from common import python
-
+import assignments
 import augment_utils
-from augment_utils.cli import ROOT
+import benchmarks
+import experiments
+import tools
+from tests.common import python
+from tools import ROOT
+
+PACKAGES = (augment_utils, experiments, benchmarks, assignments, tools)
+
+
+def modules():
+    """The names of all of them, but for the command lines and nbgrader's settings."""
+    for package in PACKAGES:
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            if module.name.rpartition(".")[2] not in ("__main__", "nbgrader_config"):
+                yield module.name
 
 
 def public_functions():
     """{name: function}, methods too; none of the compiled ones or commands, which are objects."""
     found = {}
-    for name in [module.name for module in pkgutil.iter_modules(augment_utils.__path__)]:
-        if name == "__main__":
-            continue
-        module = importlib.import_module(f"augment_utils.{name}")
+    for name in modules():
+        module = importlib.import_module(name)
         own = {key: value for key, value in vars(module).items() if is_public(key, value, module)}
         for key, value in own.items():
             if inspect.isfunction(value):
@@ -49,7 +60,9 @@ def test_every_public_function_has_hints():
     assert [name for name, function in functions.items() if lacks_hints(function)] == []
     promised = {getattr(augment_utils, name) for name in augment_utils.__all__}
     assert promised <= {*functions.values(), augment_utils.Dataset}
-    assert {"datasets.Dataset.subset", "datasets.Dataset.fingerprint"} <= functions.keys()
+    assert {f"augment_utils.datasets.Dataset.{name}" for name in ("subset", "fingerprint")} <= {
+        *functions
+    }
 
 
 def test_mypy_finds_nothing():

@@ -1,0 +1,1 @@
+"""A course for nbgrader, and what releases and grades it."""

@@ -1,0 +1,260 @@
+"""Measure the transforms beside their peers; report.py makes the tables.
+
+Everything in one cell of the measurement gets the same images, as many threads, and its turn
+in every round (A B C A B C ...), so that whatever else the machine does falls on all alike.
+Peers that know only single images are called in a loop, on several threads with a part of the
+batch each where that is quicker, and their results are not even collected.
+"""
+
+import importlib.metadata
+import itertools
+import math
+import os
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import skimage
+from tqdm import tqdm
+
+from augment_utils.contrast import thread_count
+from augment_utils.datasets import load_cifar10
+from benchmarks.epochs import measure_epochs
+from benchmarks.explorer import measure_explorer
+from benchmarks.peers import NAME, OURS, PEERS
+from tools.files import write_json
+from tools.pages import machine
+
+SEED = 0
+SHORTEST = 0.005  # seconds: a run is repeated until the clock can measure it
+SLOW_RUN = 0.15  # seconds: a peer that needs longer gets fewer images
+PHOTOGRAPHS = ("astronaut", "coffee", "chelsea", "rocket", "immunohistochemistry")
+PACKAGES = (
+    *("numpy", "numba", "scikit-image", "opencv-python-headless", "albumentations"),
+    *("tensorflow", "keras"),
+)
+
+FULL: dict = {
+    "quick": False,
+    "sides": [32, 96, 224, 1024],
+    "batches": [1, 64, 4096],
+    "largest": 2**24,  # numbers in a batch; 4,096 images of 32 × 32 have three quarters of that
+    "seconds": 0.8,  # for the rounds of a cell
+    "goal_seconds": 4.0,  # of a cell that has goals: the smallest side, the largest batch
+    "rounds": 3,  # at least
+    "epoch_images": 10_000,  # all cats and dogs
+    "epochs": 5,
+    "slow_epochs": 2,
+    "moves": 60,  # of a slider of the explorer
+}
+QUICK = FULL | {
+    "quick": True,
+    "sides": [32, 96],
+    "batches": [1, 4096],
+    "largest": 2**16,
+    "seconds": 0.0,
+    "goal_seconds": 0.0,
+    "rounds": 2,
+    "epoch_images": 160,
+    "epochs": 1,
+    "slow_epochs": 1,
+    "moves": 2,
+}
+
+
+def run(out: Path, quick: bool = False) -> None:
+    """Measure everything and write it down as JSON.
+
+    Parameters
+    ----------
+    out : pathlib.Path
+        The file to write, whole or not at all.
+    quick : bool
+        Seconds instead of minutes: few images and few rounds, so no figures to quote.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        A peer is not installed; they are in the extra ``bench``.
+    OSError, ValueError
+        The images in ``AUGMENT_DATA`` cannot be read, or ``out`` cannot be written.
+    """
+    import psutil
+
+    plan = QUICK if quick else FULL
+    dataset = load_cifar10()
+    results = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "plan": plan,
+        "seed": SEED,
+        "machine": {
+            **machine(),
+            "cores": thread_count(),
+            "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        },
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "data": {
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            "larger": "cut at random places from photographs that scikit-image ships, mirrored "
+            f"where they are too small: {', '.join(PHOTOGRAPHS)}",
+        },
+        "rows": measure_transforms(dataset.x_test, plan),
+        "epochs": measure_epochs(dataset, plan, SEED),
+        "explorer": measure_explorer(plan["moves"]),
+    }
+    write_json(out, results)
+
+
+def run_explorer(out: Path, results: dict, quick: bool = False) -> None:
+    """Measure the explorer alone, and write it down among earlier results of the rest."""
+    moves = (QUICK if quick else FULL)["moves"]
+    write_json(out, results | {"explorer": measure_explorer(moves)})
+
+
+def measure_transforms(small: np.ndarray, plan: dict) -> list[dict]:
+    """A row for each transform and each peer, at each side, batch and number of threads.
+
+    Parameters
+    ----------
+    small : ndarray, (N, 32, 32, 3), uint8
+    plan : dict
+        ``sides``, ``batches``, ``largest``, ``seconds``, ``goal_seconds`` and ``rounds``.
+
+    Returns
+    -------
+    list of dict
+    """
+    threads_before, cores, rows = os.environ.get("AUGMENT_THREADS"), thread_count(), []
+    batches = list(_batches(plan))
+    cells = list(itertools.product(sorted({1, cores}), OURS))
+    try:
+        with tqdm(total=len(batches) * len(cells), desc="transforms", unit="cell") as bar:
+            for side, batch, count in batches:
+                images = make_images(small, side, count)
+                for threads, transform in cells:
+                    os.environ["AUGMENT_THREADS"] = str(threads)
+                    cell = {"transform": transform, "side": side, "batch": batch}
+                    cell["threads"] = threads
+                    bar.set_postfix_str(f"{transform}, {side} px, batch {batch}, threads {threads}")
+                    rows += [cell | row for row in _measure_cell(images, plan, cell, cores)]
+                    bar.update()
+    finally:
+        os.environ.pop("AUGMENT_THREADS", None)
+        if threads_before is not None:
+            os.environ["AUGMENT_THREADS"] = threads_before
+    return rows
+
+
+def make_images(small: np.ndarray, side: int, count: int) -> np.ndarray:
+    """(count, side, side, 3) uint8: `small` over and over, or pieces of photographs."""
+    if side == small.shape[1]:
+        return small[np.arange(count) % len(small)]
+    photographs = [getattr(skimage.data, name)() for name in PHOTOGRAPHS]
+    rng, images = np.random.default_rng(SEED), np.empty((count, side, side, 3), np.uint8)
+    for i in range(count):
+        whole = photographs[i % len(photographs)]
+        missing = [(0, max(0, side - n)) for n in whole.shape[:2]]
+        whole = np.pad(whole, [*missing, (0, 0)], "symmetric")
+        y, x = (rng.integers(n - side + 1) for n in whole.shape[:2])
+        images[i] = whole[y : y + side, x : x + side]
+    return images
+
+
+def _batches(plan):
+    """Side, batch and how many images it may have; of batches with as many, the largest."""
+    for side in plan["sides"]:
+        most = max(1, plan["largest"] // (3 * side**2))
+        for count, batch in {min(batch, most): batch for batch in plan["batches"]}.items():
+            yield side, batch, count
+
+
+# ---- a cell
+
+
+def _measure_cell(images, plan, cell, cores):
+    """Rows of our transform and its peers, all on the same images and as many threads."""
+    import cv2
+
+    # OpenCV's own threads help where there is but one image
+    cv2.setNumThreads(cell["threads"] if len(images) == 1 else 1)
+    function, compared = OURS[cell["transform"]]
+    calls, counts, words = {NAME: lambda: function(images)}, {NAME: len(images)}, {NAME: compared}
+    for peer in PEERS:
+        if peer.transform == cell["transform"] and (peer.one_thread or cell["threads"] == cores):
+            share, calls[peer.name] = _at_its_best(peer, images, cell["threads"])
+            counts[peer.name], words[peer.name] = len(share), peer.compared
+    at_goals = cell["side"] == plan["sides"][0] and cell["batch"] == plan["batches"][-1]
+    seconds = _in_turn(calls, plan["goal_seconds" if at_goals else "seconds"], plan["rounds"])
+    speeds = {name: counts[name] / statistics.median(seconds[name]) for name in calls}
+    return [
+        {
+            "peer": name,
+            "compared": words[name],
+            "images": counts[name],
+            "runs": len(seconds[name]),
+            "images_per_second": round(speeds[name], 2),
+            "ratio": round(speeds[NAME] / speeds[name], 3),
+        }
+        for name in calls
+    ]
+
+
+def _in_turn(calls, seconds, rounds):
+    """Seconds of every call, measured in turn after a warm-up, which compiles."""
+    repeats = {}
+    measured: dict[str, list[float]] = {name: [] for name in calls}
+    for name, call in calls.items():
+        repeats[name] = max(1, math.ceil(SHORTEST / _warm_seconds(call)))
+    end = time.perf_counter() + seconds
+    while len(measured[NAME]) < rounds or time.perf_counter() < end:
+        for name, call in calls.items():
+            measured[name].append(_seconds(call, repeats[name]))
+    return measured
+
+
+def _seconds(call, repeats=1):
+    start = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    return (time.perf_counter() - start) / repeats
+
+
+def _warm_seconds(call):
+    """After a first call, which may compile; what is slow is not called twice to know it."""
+    first = _seconds(call)
+    return first if first > SLOW_RUN else _seconds(call)
+
+
+def _at_its_best(peer, images, threads):
+    """The peer's share of the images, and a call that sends it on as many threads as pay off."""
+    if peer.batched:
+        share = images[: max(1, min(peer.numbers, images.size) // images[0].size)]
+    else:
+        one = _warm_seconds(_calls(peer, images[:1], 1))
+        share = images[: max(threads, int(SLOW_RUN * threads / one))]
+    most = min(threads, len(share)) if peer.one_thread else 1  # or it has threads of its own
+    choices = [_calls(peer, share, count) for count in sorted({1, most})]
+    return share, min(choices, key=_warm_seconds) if most > 1 else choices[0]
+
+
+def _calls(peer, images, threads):
+    """A function without arguments that sends the images through the peer."""
+    parts = np.array_split(images, min(threads, len(images)))
+    functions = [peer.make(images.shape[1]) for _ in parts]
+
+    def send(function, part):
+        if peer.batched:
+            function(part)
+        else:
+            for image in part:
+                function(image)
+
+    def send_parts():
+        with ThreadPoolExecutor(len(parts)) as pool:
+            list(pool.map(send, functions, parts))
+
+    return send_parts if len(parts) > 1 else lambda: send(functions[0], images)

@@ -1,0 +1,359 @@
+"""What the records of the experiments say: comparisons over seeds, in numbers and in words."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from augment_utils import training
+from augment_utils.corruptions import CORRUPTIONS, SEVERITIES
+from experiments import runs
+from experiments.runs import CLEAN, SAME
+
+CONFIDENCE = 0.95
+VERDICTS = ("better", "worse", "not distinguishable")
+WAYS = {  # what is done in training and testing: (probability, way of scoring)
+    "training only": (1.0, "raw"),
+    "both sides": (1.0, "transformed"),
+    "random, p = 0.5": (0.5, "raw"),
+}
+# What is known of a data set's pixels, by the first digits of its fingerprint.
+FIDELITY = {
+    "5258b9d3514d": "50,000 and 10,000 images in CIFAR-10's order; exact pixels at 6,187 of them, "
+    "the first 1,000 of both splits among these, and elsewhere a JPEG re-encoding of CIFAR-10 "
+    "(median PSNR 30 dB), so other accuracies than on the official file are possible",
+}
+
+
+def published(folder: str | os.PathLike = runs.RUNS) -> list[dict]:
+    """The records of the tier `paper`, checked to be of one data set."""
+    records = [r for r in runs.read_records(folder) if r["run"]["tier"] == "paper"]
+    if not records:
+        raise FileNotFoundError(
+            f"{folder}: there is no record of a run at tier paper; "
+            "make them with python -m experiments run"
+        )
+    fingerprints = {record["data"]["fingerprint"][:12] for record in records}
+    if len(fingerprints) > 1:
+        raise ValueError(
+            f"got records of {len(fingerprints)} data sets ({', '.join(sorted(fingerprints))}), "
+            "expected one: keep those of the other in another folder (--folder)"
+        )
+    return records
+
+
+class Arm(NamedTuple):
+    """A row of the tables: a condition, and which of its scores counts."""
+
+    label: str
+    condition: str
+    way: str
+
+
+class Comparison(NamedTuple):
+    """An arm's accuracy over seeds, and its difference to no contrast step, in percent points."""
+
+    label: str
+    mean: float
+    half_width: float  # of the confidence interval of the mean
+    difference: float
+    low: float  # of the confidence interval of the paired difference
+    high: float
+    verdict: str  # one of VERDICTS
+    seeds: int
+    after_holm: bool = False  # whether the verdict stands when all rows are taken together
+
+
+class Headline(NamedTuple):
+    """All uses of contrast in one comparison, in short."""
+
+    study: str
+    corruption: str | None  # None: clean test images
+    images: int
+    verdicts: Counter[str]  # how many uses have which
+    highest: Comparison
+    lowest: Comparison
+
+
+def arms(study: str) -> list[Arm]:
+    """The rows of a study's tables."""
+    names = runs.conditions_of(study)
+    plain = [Arm(name, name, "raw") for name in names if not training.CONDITIONS[name].transform]
+    contrast = [
+        Arm(f"{transform}, {label}", name, way)
+        for transform in training.TRANSFORMS
+        for label, (probability, way) in WAYS.items()
+        for name in names
+        if training.CONDITIONS[name][:2] == (transform, probability)
+    ]
+    last = [arm for arm in plain if arm.label == training.TODAYS_ADADELTA]
+    return [*(arm for arm in plain if arm not in last), *contrast, *last]
+
+
+def compare(
+    records: list[dict], study: str, images: int, scores: Sequence[str] = (CLEAN,)
+) -> list[Comparison]:
+    """Every arm against the condition "none", seed by seed.
+
+    Parameters
+    ----------
+    records : list of dict
+        As :func:`experiments.runs.read_records` gives them.
+    study : {"A", "B"}
+    images : int
+        Which size of training set.
+    scores : sequence of str
+        Names of scores in the records; a run counts with their mean.
+
+    Returns
+    -------
+    list of Comparison
+        In the order of :func:`arms`, those without two seeds left out. Intervals are 95 %
+        t intervals over seeds; a difference is that of two runs with the same seed, so with the
+        same images and first weights. The verdict is "better" or "worse" where the interval of
+        the difference leaves out 0; ``after_holm`` says whether it survives Holm's correction.
+
+    References
+    ----------
+    S. Holm: A simple sequentially rejective multiple test procedure. Scandinavian Journal of
+    Statistics 6:65-70, 1979.
+    """
+    accuracy = accuracy_by_seed(records, study, images, scores)
+    base = accuracy.get(("none", "raw"), {})
+    rows, p_values = [], []
+    for label, condition, way in arms(study):
+        own = accuracy.get((condition, way), {})
+        seeds = sorted(own.keys() & base.keys())
+        if len(seeds) < 2:
+            continue
+        mean, half_width = _interval([own[seed] for seed in seeds])
+        differences = [own[seed] - base[seed] for seed in seeds]
+        shift, reach = _interval(differences)
+        low, high = shift - reach, shift + reach
+        verdict = "better" if low > 0 else "worse" if high < 0 else "not distinguishable"
+        rows.append(Comparison(label, mean, half_width, shift, low, high, verdict, len(seeds)))
+        p_values.append(stats.ttest_1samp(differences, 0).pvalue if any(differences) else 1.0)
+    survivors = _holm(p_values)
+    return [
+        row._replace(after_holm=survives) for row, survives in zip(rows, survivors, strict=True)
+    ]
+
+
+def accuracy_by_seed(
+    records: list[dict], study: str, images: int, scores: Sequence[str] = (CLEAN,)
+) -> dict[tuple[str, str], dict[int, float]]:
+    """{(condition, way of scoring): {seed: percent}}, the arguments as :func:`compare` has them."""
+    accuracy: dict[tuple[str, str], dict[int, float]] = {}
+    for record in records:
+        run = record["run"]
+        if (run["study"], run["images"]) == (study, images):
+            for way in record["scores"][scores[0]]:
+                percent = 100 * np.mean([record["scores"][name][way] for name in scores])
+                accuracy.setdefault((run["condition"], way), {})[run["seed"]] = percent
+    return accuracy
+
+
+def headlines(records: list[dict]) -> list[Headline]:
+    """One for each comparison: how many uses of contrast are better or worse, and the extremes.
+
+    Clean test images for every size; corrupted ones for the largest that has results.
+    """
+    comparisons: list[tuple[str, str | None, int, tuple[str, ...]]] = [
+        (study, None, images, (CLEAN,))
+        for study in "AB"
+        for images in sizes_with_results(records, study)
+    ]
+    comparisons += [
+        ("B", name, images, corrupted(name))
+        for images in sizes_with_results(records, "B")[:1]
+        for name in CORRUPTIONS
+    ]
+    found = []
+    for study, corruption, images, scores in comparisons:
+        rows = compare(records, study, images, scores)
+        rows = [row for row in rows if row.label.split(",")[0] in training.TRANSFORMS]
+        if rows:
+            verdicts = Counter(row.verdict for row in rows)
+            extremes = (pick(rows, key=lambda row: row.difference) for pick in (max, min))
+            found.append(Headline(study, corruption, images, verdicts, *extremes))
+    return found
+
+
+def sentence(row: Comparison) -> str:
+    """A comparison in words, with its interval."""
+    interval = f"95 % interval {row.low:+.1f} to {row.high:+.1f} over {row.seeds} seeds"
+    if row.verdict == "not distinguishable":
+        return (
+            f"{row.label}: not distinguishable from none ({row.difference:+.1f} points, {interval})"
+        )
+    held = "" if row.after_holm else "; it does not survive Holm's correction"
+    return (
+        f"{row.label}: {row.verdict} than none by {abs(row.difference):.1f} points "
+        f"({interval}{held})"
+    )
+
+
+def corrupted(name: str) -> tuple[str, ...]:
+    """The scores of a corruption at its five severities."""
+    return tuple(f"{name} {severity}" for severity in SEVERITIES)
+
+
+def prediction(records: list[dict], images: int) -> dict | None:
+    """How well study C's distances, which need no training, foretell study B's losses.
+
+    For each transform on both sides (and none), corruption and severity there is a distance (C,
+    mean over seeds) and a loss of accuracy against the clean images (B, seed by seed).
+
+    Parameters
+    ----------
+    records : list of dict
+    images : int
+        Size of study B's training set.
+
+    Returns
+    -------
+    dict or None
+        ``distance``, (transforms, corruptions x severities), and ``loss``, the same with a last
+        axis for seeds, in points; ``overall``, Spearman's rank correlation of all of them, and
+        ``within``, that of the transforms under one corruption and severity, averaged: each as
+        (mean, half width of the 95 % t interval) over B's seeds. None: too few records.
+    """
+    names = [name for corruption in CORRUPTIONS for name in corrupted(corruption)]
+    conditions = runs.conditions_of("C")
+    distances, losses = [], []
+    for condition in conditions:
+        way = "raw" if condition == "none" else "transformed"
+        own = [r for r in records if r["run"]["condition"] == condition]
+        moved = [[r["distances"][n] for n in names] for r in own if r["run"]["study"] == "C"]
+        scores = {
+            r["run"]["seed"]: [
+                100 * (r["scores"][SAME][way] - r["scores"][name][way]) for name in names
+            ]
+            for r in own
+            if (r["run"]["study"], r["run"]["images"]) == ("B", images)
+        }
+        distances.append(np.mean(moved, axis=0) if moved else None)
+        losses.append(scores)
+    seeds = sorted(set.intersection(*map(set, losses)))
+    if len(seeds) < 2 or any(row is None for row in distances):
+        return None
+    distance = np.array(distances)
+    loss = np.array([[scores[seed] for seed in seeds] for scores in losses]).transpose(0, 2, 1)
+    overall, within = [], []
+    for i in range(len(seeds)):
+        overall.append(_rank_correlation(distance.ravel(), loss[..., i].ravel()))
+        columns = zip(distance.T, loss[..., i].T, strict=True)
+        within.append(np.mean([_rank_correlation(*column) for column in columns]))
+    return {
+        "conditions": conditions,
+        "corruptions": names,
+        "seeds": len(seeds),
+        "distance": distance,
+        "loss": loss,
+        "overall": _interval(overall),
+        "within": _interval(within),
+    }
+
+
+def predictions(records: list[dict]) -> dict[int, dict]:
+    """{size of study B's training set: its :func:`prediction`}, of the sizes that have one."""
+    sizes = sizes_with_results(records, "B")
+    return {images: found for images in sizes if (found := prediction(records, images))}
+
+
+def prediction_sentence(records: list[dict]) -> str:
+    """How well study C foretells study B, in words."""
+    sentences = []
+    for images, found in predictions(records).items():
+        (overall, reach), (within, reach_within) = found["overall"], found["within"]
+        sentences.append(
+            f"with {images:,} images, the rank correlation of distance and loss of accuracy is "
+            f"{overall:.2f} ± {reach:.2f} over all corruptions and severities, and "
+            f"{within:.2f} ± {reach_within:.2f} among the transforms under one of them "
+            f"({found['seeds']} seeds)"
+        )
+    if not sentences:
+        return "How well study C foretells study B is not known before both have run."
+    return f"**Study C foretells study B**: {'; '.join(sentences)}."
+
+
+def provenance(records: list[dict]) -> str:
+    """Where the numbers come from."""
+    data = records[0]["data"]
+    fidelity = FIDELITY.get(data["fingerprint"][:12])
+    kinds = {
+        f"{r['machine']['processor']}, {r['machine']['threads']} thread(s) a run, "
+        f"{r['machine']['system']}, Python {r['machine']['python']}"
+        for r in records
+    }
+    versions = {", ".join(f"{k} {v}" for k, v in r["versions"].items()) for r in records}
+    seeds = [
+        f"{len(found)} in study {study} with {images:,} images"
+        for (study, images), found in sorted(_seeds(records).items())
+    ]
+    return (
+        f"Images: {data['name']}, SHA-256 of its arrays {data['fingerprint'][:12]}…"
+        f"{f' ({fidelity})' if fidelity else ''}. {len(records)} runs; "
+        f"{'; '.join(sorted(kinds))}; {'; '.join(sorted(versions))}. Seeds: {', '.join(seeds)}. A "
+        "seed draws the training images and a tenth of them for validation, the first weights and "
+        "the order. Nothing was chosen by the test or the validation images: every run trains a "
+        "fixed number of epochs. Accuracy is on the test images after the last one, ± the 95 % t "
+        "interval over seeds. Differences are to none, paired by seed; * stands where a verdict "
+        "survives Holm's correction for all rows of its column. The intervals hold for other "
+        "seeds, not for other test images, models or data."
+    )
+
+
+def missing(records: list[dict], folder: str | os.PathLike) -> str:
+    """Which runs of the tier have no record, in words; and which failed."""
+    have = {tuple(record["run"].values()) for record in records}
+    lacking = Counter(
+        (run.study, run.images) for run in runs.grid("paper") if tuple(run) not in have
+    )
+    failed = len(list(Path(folder).glob("*.failed.json")))
+    if not lacking and not failed:
+        return "No run is missing, and none failed."
+    parts = [
+        f"{count} of study {study} with {images:,} images"
+        for (study, images), count in sorted(lacking.items())
+    ]
+    return f"Runs still missing: {', '.join(parts) or 'none'}. Failed at their last try: {failed}."
+
+
+def sizes_with_results(records: list[dict], study: str) -> list[int]:
+    """The sizes for which at least two arms can be compared, the largest first."""
+    sizes = sorted(training.TIERS["paper"][study]["sizes"], reverse=True)
+    return [images for images in sizes if len(compare(records, study, images)) > 1]
+
+
+def _seeds(records):
+    """{(study, images): the seeds of its records}."""
+    seeds: dict[tuple[str, int], set[int]] = {}
+    for run in (record["run"] for record in records):
+        seeds.setdefault((run["study"], run["images"]), set()).add(run["seed"])
+    return seeds
+
+
+def _interval(values):
+    """Mean, and half the width of its 95 % t interval."""
+    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
+    return np.mean(values), quantile * np.std(values, ddof=1) / np.sqrt(len(values))
+
+
+def _holm(p_values):
+    """Which hypotheses Holm's procedure rejects; those that compare the same are no hypothesis."""
+    order = np.argsort(p_values)
+    survivors, tests = [False] * len(p_values), sum(p < 1 for p in p_values)
+    for rank, i in enumerate(order):
+        if p_values[i] > (1 - CONFIDENCE) / max(tests - rank, 1):
+            break
+        survivors[i] = True
+    return survivors
+
+
+def _rank_correlation(some, others):
+    return stats.spearmanr(some, others).statistic

@@ -1,0 +1,230 @@
+"""The figures of the experiments, each from the records, with the words for who cannot see it."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from augment_utils import training
+from augment_utils.corruptions import CORRUPTIONS
+from augment_utils.plotting import BLUE, GREEN, INK, ORANGE, RED
+from experiments.compare import (
+    SAME,
+    VERDICTS,
+    arms,
+    compare,
+    corrupted,
+    prediction,
+    sizes_with_results,
+)
+
+COLOURS = dict(zip(VERDICTS, (BLUE, RED, "#6B7780"), strict=True))
+NOT_DRAWN = ("none", training.TODAYS_ADADELTA)  # the zero line, and a row far off the others
+NEAR = 0.2  # the distance at which the words of study C's figure cut it in two
+
+
+class ReportFigure(NamedTuple):
+    name: str
+    draw: Callable[[list[dict]], Figure]  # from the records
+    alt: Callable[[list[dict]], str]
+
+
+def draw_study_a(records: list[dict]) -> Figure:
+    sizes = sizes_with_results(records, "A")
+    return _forest("A", {f"{images:,} images": compare(records, "A", images) for images in sizes})
+
+
+def draw_study_b(records: list[dict]) -> Figure:
+    sizes = sizes_with_results(records, "B")
+    return _forest("B", {f"{images:,} images": compare(records, "B", images) for images in sizes})
+
+
+def draw_corrupted(records: list[dict]) -> Figure:
+    """Study B under each corruption, with the most images for which there are results."""
+    images = sizes_with_results(records, "B")[:1]
+    panels = {
+        name: compare(records, "B", size, corrupted(name))
+        for size in images
+        for name in CORRUPTIONS
+    }
+    return _forest("B", panels, f" ({images[0]:,} training images)" if images else "")
+
+
+def _forest(study, panels, remark=""):
+    """Differences with their intervals: a row for each arm, a panel for each comparison."""
+    labels = [arm.label for arm in arms(study) if arm.label not in NOT_DRAWN]
+    width = 9 if len(panels) > 2 else 7
+    fig = Figure(figsize=(width, 0.27 * len(labels) + 1.4), layout="constrained")
+    axes = fig.subplots(1, max(len(panels), 1), sharey=True, squeeze=False)[0]
+    for axis, (title, rows) in zip(axes, panels.items(), strict=False):
+        axis.axvline(0, color=INK, linewidth=0.8)
+        for row in rows:
+            if row.label in labels:
+                marker = {"better": ">", "worse": "<", "not distinguishable": "o"}[row.verdict]
+                axis.errorbar(
+                    row.difference, labels.index(row.label),
+                    xerr=[[row.difference - row.low], [row.high - row.difference]],
+                    fmt=marker, color=COLOURS[row.verdict], markersize=5, capsize=2,
+                )  # fmt: skip
+        axis.set_title(title, fontsize=9)
+        axis.grid(axis="x", alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    for place in range(len(labels)):
+        if place % 2 == 0:
+            for axis in axes:
+                axis.axhspan(place - 0.5, place + 0.5, color="#F2F4F5", zorder=0)
+    axes[0].set_yticks(range(len(labels)), labels, fontsize=9)
+    axes[0].set_ylim(len(labels) - 0.5, -0.5)
+    about = f"difference to none in percentage points, with its 95 % interval{remark}"
+    fig.supxlabel(about, fontsize=10)
+    return fig
+
+
+def draw_severity(records: list[dict]) -> Figure:
+    """Accuracy against severity, both sides, with bands."""
+    fig = Figure(figsize=(9, 3.4), layout="constrained")
+    axes = fig.subplots(1, len(CORRUPTIONS), sharey=True)
+    for axis, name in zip(axes, CORRUPTIONS, strict=True):
+        for label, curve in _courses(records, name).items():
+            if curve and all(curve):
+                colour, style = LINES[label]
+                means = np.array([row.mean for row in curve])
+                halves = np.array([row.half_width for row in curve])
+                axis.plot(range(6), means, color=colour, linestyle=style, label=label)
+                axis.fill_between(range(6), means - halves, means + halves, color=colour, alpha=0.2)
+        axis.set_title(name, fontsize=10)
+        axis.set_xticks(range(6))
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("accuracy in %")
+    fig.supxlabel("severity (0: clean)", fontsize=10)
+    fig.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9
+    )
+    return fig
+
+
+LINES = {  # colour and style of the rows whose course is shown
+    "none": (INK, "-"),
+    "stretching, both sides": (BLUE, "--"),
+    "HE channel, both sides": (ORANGE, "-."),
+    "CLAHE, both sides": (GREEN, ":"),
+    "HE channel, random, p = 0.5": (RED, (0, (5, 1))),
+}
+
+
+def _courses(records, name):
+    """{label: comparisons at severity 0 to 5}, with the most images that have results."""
+    sizes = sizes_with_results(records, "B")[:1]
+    by_severity = [
+        {row.label: row for row in compare(records, "B", size, (score,))}
+        for size in sizes
+        for score in (SAME, *corrupted(name))
+    ]
+    return {label: [rows.get(label) for rows in by_severity] for label in LINES}
+
+
+def draw_study_c(records: list[dict]) -> Figure:
+    """Loss of accuracy against distance, a point for each transform, corruption and severity."""
+    fig = Figure(figsize=(7, 4), layout="constrained")
+    axis = fig.subplots()
+    sizes = sizes_with_results(records, "B")
+    found = prediction(records, sizes[0]) if sizes else None
+    if found:
+        looks = zip(CORRUPTIONS, (BLUE, ORANGE, GREEN, RED), "osD^", strict=True)
+        for i, (name, colour, marker) in enumerate(looks):
+            part = slice(5 * i, 5 * i + 5)
+            axis.scatter(
+                found["distance"][:, part], found["loss"][:, part].mean(axis=-1),
+                color=colour, marker=marker, s=22, label=name, alpha=0.8,
+            )  # fmt: skip
+        axis.legend(fontsize=9)
+    axis.set_xlabel("distance of the corrupted image from the clean one, both transformed")
+    axis.set_ylabel("loss of accuracy in points")
+    axis.grid(alpha=0.3)
+    return fig
+
+
+def _alt_of_differences(study):
+    def alt(records):
+        panels = {
+            f"With {images:,} training images": compare(records, study, images)
+            for images in sizes_with_results(records, study)
+        }
+        return _alt_of_forest(f"Study {study} on clean test images", panels)
+
+    return alt
+
+
+def _alt_of_corrupted(records):
+    panels = {
+        f"Under {name}": compare(records, "B", images, corrupted(name))
+        for images in sizes_with_results(records, "B")[:1]
+        for name in CORRUPTIONS
+    }
+    return _alt_of_forest("Study B on corrupted test images", panels)
+
+
+def _alt_of_forest(about, panels):
+    parts = [f"{title}, {_extent(rows)}." for title, rows in panels.items()]
+    return (
+        f"{about}: for each use, the difference of its accuracy to none in points with the 95 % "
+        f"interval. {' '.join(parts) or 'No results yet.'}"
+    )
+
+
+def _extent(rows):
+    """How many of the rows that are drawn have which verdict, and how far they reach."""
+    rows = [row for row in rows if row.label not in NOT_DRAWN]
+    if not rows:
+        return "no results yet"
+    counts = Counter(row.verdict for row in rows)
+    low, high = (pick(rows, key=lambda row: row.difference) for pick in (min, max))
+    return (
+        f"{', '.join(f'{counts[verdict]} {verdict}' for verdict in VERDICTS)}, from "
+        f"{low.difference:+.1f} ({low.label}) to {high.difference:+.1f} ({high.label})"
+    )
+
+
+def _alt_of_severity(records):
+    clean, parts = [], []
+    for name in CORRUPTIONS:
+        curves = [curve for curve in _courses(records, name).values() if curve and all(curve)]
+        if curves:
+            clean += [curve[0].mean for curve in curves]
+            ends = [curve[-1] for curve in curves]
+            low, high = (pick(ends, key=lambda row: row.mean) for pick in (min, max))
+            parts.append(
+                f"under {name} from {low.mean:.0f} % ({low.label}) to {high.mean:.0f} % "
+                f"({high.label})"
+            )
+    about = f"Mean accuracy against severity, a line for each of {len(LINES)} uses. "
+    if not parts:
+        return f"{about}No results yet."
+    return (
+        f"{about}On clean images they lie between {min(clean):.0f} and {max(clean):.0f} %. At "
+        f"severity 5 they lie {'; '.join(parts)}."
+    )
+
+
+def _alt_of_prediction(records):
+    about = "Loss of accuracy against distance, a point for each transform, corruption and severity"
+    sizes = sizes_with_results(records, "B")
+    found = prediction(records, sizes[0]) if sizes else None
+    if not found:
+        return f"{about}. No results yet."
+    loss, near = found["loss"].mean(axis=-1), found["distance"] <= NEAR
+    return (
+        f"{about} ({sizes[0]:,} training images). Up to a distance of {NEAR} the largest loss is "
+        f"{loss[near].max(initial=0):.0f} points, beyond it {loss[~near].max(initial=0):.0f}. The "
+        f"rank correlation of all points is {found['overall'][0]:.2f}."
+    )
+
+
+STUDY_A = ReportFigure("study_a", draw_study_a, _alt_of_differences("A"))
+STUDY_B = ReportFigure("study_b", draw_study_b, _alt_of_differences("B"))
+CORRUPTED = ReportFigure("study_b_corrupted", draw_corrupted, _alt_of_corrupted)
+SEVERITY = ReportFigure("study_b_severity", draw_severity, _alt_of_severity)
+STUDY_C = ReportFigure("study_c", draw_study_c, _alt_of_prediction)
+FIGURES = (STUDY_A, STUDY_B, CORRUPTED, SEVERITY, STUDY_C)

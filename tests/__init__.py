@@ -1,0 +1,1 @@
+"""The same folders again, and what belongs to the whole repository."""

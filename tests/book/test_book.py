@@ -1,0 +1,249 @@
+"""The web edition: complete, self-contained, usable from disk, and accessible."""
+
+import functools
+import http.server
+import itertools
+import os
+import re
+import shlex
+import threading
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+
+from tests.common import python, violations
+from tests.notebooks.rules import PATHS, code_cells, every_notebook, pictures_of, tags_of
+from tools import ROOT
+
+OTHERS = (  # pages that are no notebooks
+    *("README.zh-CN", "book/index", "book/run", "book/results", "book/glossary", "book/reference"),
+    *("results/report", "assignments/README", "CONTRIBUTING"),
+)
+PAGES = [*OTHERS, *(f"notebooks/{path.stem}" for path in PATHS)]
+OUTSIDE = {  # where links may lead
+    "https://github.com/hendrycks/robustness",
+    "https://github.com/sukilau/Ziff-deep-learning/tree/master/2-CIFAR10-data-generator",
+    "https://docs.astral.sh/uv/",
+    "https://nbgrader.readthedocs.io/",
+    "https://towardsdatascience.com/image-augmentation-for-deep-learning-histogram-equalization"
+    "-a71387f609b2",
+}
+NO_EXCERPTS = (  # a search's, from disk: there the browser lets no page read the others
+    *("Access to fetch at 'file:", "Failed to load resource: net::ERR_FAILED", "Failed to fetch"),
+)
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="session")
+def book(tmp_path_factory):
+    """The folder that the Makefile's own command made, in which warnings are errors."""
+    folder = tmp_path_factory.mktemp("book")
+    recipe = re.search(r"^book:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text("utf-8"), re.M)[1]
+    (command,) = [line for line in recipe.splitlines() if "sphinx" in line]
+    words = shlex.split(command.strip())
+    assert words[0] == "$(BIN)/python" and words[-1] == "build/book" and "-W" in words
+    words[words.index("-d") + 1], words[-1] = folder / "doctrees", folder / "html"
+    done = python(*words[1:], cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return folder / "html"
+
+
+@pytest.fixture(scope="session")
+def pages(book):
+    """{name: parsed page} of all that was built, the source code's pages too."""
+    return {
+        path.relative_to(book).with_suffix("").as_posix(): BeautifulSoup(
+            path.read_text("utf-8"), "html.parser"
+        )
+        for path in book.rglob("*.html")
+        if "_static" not in path.parts
+    }
+
+
+@pytest.fixture(scope="session")
+def served(book):
+    """The book's address on loopback."""
+    handler = functools.partial(QuietHandler, directory=book)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+# ---- what was built
+
+
+def test_every_page_is_there_and_in_reading_order(pages):
+    assert set(PAGES) <= set(pages)
+    links = [a["href"] for a in pages["book/index"].select("nav.bd-links a.reference")]
+    names = [os.path.normpath(f"book/{link}")[:-5] for link in links]
+    assert names[0] == "book/run" and sorted(names) == sorted(set(PAGES) - {"book/index"})
+    notebooks = [name for name in names if name.startswith("notebooks/")]
+    assert notebooks == [f"notebooks/{path.stem}" for path in PATHS]
+    for before, after in itertools.pairwise(names):
+        (following,) = pages[before].select("a.right-next")
+        assert os.path.normpath(os.path.join(before, "..", following["href"]))[:-5] == after
+
+
+def test_the_gallery_shows_every_notebook(pages):
+    cards = pages["book/index"].select(".sd-card")
+    assert len(cards) == len(PATHS)
+    for card, path in zip(cards, PATHS, strict=True):
+        assert card.select_one("a.sd-stretched-link")["href"].endswith(f"{path.stem}.html")
+        assert card.img["src"].endswith(f"{path.stem}.png") and len(card.img["alt"].split()) > 5
+
+
+@every_notebook
+def test_a_page_shows_its_notebook_as_committed(path, pages):
+    page, cells = pages[f"notebooks/{path.stem}"], code_cells(nbformat.read(path, 4))
+    shown = [image["alt"] for image in page.select("div.cell_output img")]
+    assert shown == [" ".join(alt.split()) for cell in cells for _, alt in pictures_of(cell)]
+    folded = page.select("details.hide")
+    assert len(folded) == sum("hide-cell" in tags_of(cell) for cell in cells) > 0
+    assert not any(detail.has_attr("open") for detail in folded)
+    assert "Show the solution" in folded[0].summary.get_text()
+    source = page.select_one(".btn-download-source-button")["href"]
+    assert source.endswith(f"/{path.name}")
+
+
+def test_links_inside_lead_somewhere(book, pages):
+    broken = []
+    for name, page in pages.items():
+        folder = (book / name).parent
+        for tag in page.select("[href], [src]"):
+            link = urlsplit(tag.get("href") or tag.get("src"))
+            if link.scheme or link.netloc:
+                continue
+            target = (folder / unquote(link.path)) if link.path else (book / f"{name}.html")
+            if not target.exists() or (
+                link.fragment
+                and target.suffix == ".html"
+                and not _has_id(pages, book, target, link)
+            ):
+                broken.append(f"{name}: {link.geturl()}")
+    assert broken == []
+
+
+def _has_id(pages, book, target, link):
+    page = pages[target.resolve().relative_to(book.resolve()).with_suffix("").as_posix()]
+    return page.find(id=unquote(link.fragment)) is not None
+
+
+def test_links_outside_are_well_formed_and_known(pages):
+    links = {a["href"] for page in pages.values() for a in page.select("a[href*='//']")}
+    assert links == OUTSIDE
+    for link in map(urlsplit, links):
+        assert link.scheme == "https" and re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", link.netloc)
+        assert re.fullmatch(r"/[\w./-]*", link.path) and not link.query
+
+
+def test_tables_have_headers_and_headings_nest(pages):
+    for name in PAGES:
+        article = pages[name].select_one("article")
+        for table in article.select("table"):
+            heads = table.select("thead th")
+            assert heads and all(head.get_text(strip=True) for head in heads), (name, table)
+        levels = [int(heading.name[1]) for heading in article.select("h1, h2, h3, h4, h5, h6")]
+        assert levels.count(1) == 1 and levels[0] == 1, name
+        assert all(b <= a + 1 for a, b in itertools.pairwise(levels)), name
+
+
+def test_every_picture_has_alternative_text(pages):
+    short = [
+        (name, image["src"])
+        for name in PAGES
+        for image in pages[name].select("article img")
+        if len(image.get("alt", "")) < 25
+    ]
+    assert short == []
+
+
+# ---- in a browser
+
+
+@pytest.fixture
+def open_page(browser):
+    """A function that opens a page and returns it; what it asks of others, and errors, fail."""
+    contexts, requests, errors = [], [], []
+
+    def note_error(text):
+        if not text.startswith(NO_EXCERPTS):
+            errors.append(text)
+
+    def open_one(address, viewport=DESKTOP, scheme="light"):
+        context = browser.new_context(viewport=viewport, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda said: said.type == "error" and note_error(said.text))
+        page.on("pageerror", lambda error: note_error(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(address)
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    ours = ("file:", "data:", "blob:", "http://127.0.0.1:")
+    assert [url for url in requests if not url.startswith(ours)] == [] and errors == []
+
+
+@pytest.mark.parametrize("name", [*PAGES, "_modules/augment_utils/contrast"])
+def test_a_page_is_accessible_and_fits(name, served, open_page):
+    for viewport, scheme in ((DESKTOP, "light"), (PHONE, "dark")):
+        page = open_page(f"{served}/{name}.html", viewport, scheme)
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("document.documentElement.dataset.theme") == scheme
+        assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+        assert violations(page, "article", preload=False) == []
+
+
+def test_the_gallery_leads_to_a_notebook_from_disk_and_served(book, served, open_page):
+    for root in (book.as_uri(), served):
+        page = open_page(f"{root}/index.html")
+        page.wait_for_url("**/book/index.html")
+        page.click(".sd-card:nth-of-type(1) >> nth=0")
+        page.wait_for_url("**/notebooks/01_*.html")
+
+
+def test_formulas_are_drawn(book, open_page):
+    page = open_page((book / "notebooks/04_histogram_equalization.html").as_uri())
+    page.wait_for_selector("mjx-container")
+    page.wait_for_function(
+        "document.querySelectorAll('.math:not(:has(mjx-container))').length == 0"
+    )
+    assert page.locator("mjx-merror").count() == 0
+
+
+@pytest.mark.parametrize("from_disk", [True, False])
+def test_the_search_finds_words(book, served, open_page, from_disk):
+    page = open_page(f"{book.as_uri() if from_disk else served}/search.html?q=clip+limit")
+    page.wait_for_selector("ul.search li")
+    links = page.eval_on_selector_all("ul.search a", "all => all.map(one => one.href)")
+    assert any("06_clahe" in link for link in links)
+
+
+def test_a_solution_folds_open_by_keyboard(book, open_page):
+    page = open_page((book / "notebooks/04_histogram_equalization.html").as_uri())
+    fold = page.locator("details.hide").first
+    assert not fold.locator("pre").first.is_visible()
+    fold.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert fold.locator("pre").first.is_visible()
+
+
+def test_dark_and_light_can_be_changed_and_pictures_stay_true(book, open_page):
+    page = open_page((book / "notebooks/02_histograms_and_contrast.html").as_uri(), scheme="dark")
+    assert page.eval_on_selector("article img", "one => getComputedStyle(one).filter") == "none"
+    ground = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(ground)
+    page.click("button.theme-switch-button")
+    page.click("button.theme-change-button[data-mode=light]")
+    page.wait_for_function("document.documentElement.dataset.theme == 'light'")
+    assert page.evaluate(ground) != dark

@@ -1,0 +1,302 @@
+"""The report: its tables say what the records say, and the pages what the tables say."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from augment_utils import training
+from augment_utils.corruptions import CORRUPTIONS, SEVERITIES
+from experiments import chinese, figures, report, runs
+from experiments import compare as compared
+from tests.common import call
+from tests.notebooks.rules import look_alike
+from tools import ROOT
+
+NAMES = [f"{name} {severity}" for name in CORRUPTIONS for severity in SEVERITIES]
+PICTURES = [f"{figure.name}.png" for figure in figures.FIGURES]
+READMES = ["README.md", "README.zh-CN.md"]
+
+
+def record(study, condition, images, seed, **content):
+    run = runs.Run("paper", study, condition, images, seed)
+    return {
+        "protocol": runs.PROTOCOL,
+        "run": run._asdict(),
+        "sizes": runs.sizes_of(run),
+        "data": {"name": "made up", "fingerprint": "f" * 64},
+        "versions": {"numpy": "0"},
+        "machine": {"processor": "none", "threads": 1, "system": "none", "python": "0"},
+        **content,
+    }
+
+
+def scored(study, condition, images, seed, accuracies):
+    """A record with an accuracy for each way, the same for every score."""
+    names = ["clean"] if study == "A" else ["clean", compared.SAME, *NAMES]
+    return record(study, condition, images, seed, scores={name: accuracies for name in names})
+
+
+def small_grid(differences, study="A", images=10_000):
+    """Records of `none` and of CLAHE always, which is better by these differences, in points."""
+    base = np.random.default_rng(0).uniform(0.5, 0.6, len(differences))
+    records = []
+    for seed, (own, difference) in enumerate(zip(base, differences, strict=True)):
+        records.append(scored(study, "none", images, seed, {"raw": own}))
+        both = {"raw": own - 0.1 - difference / 1000, "transformed": own + difference / 100}
+        records.append(scored(study, "CLAHE", images, seed, both))
+    return records
+
+
+def test_a_difference_is_paired_and_has_its_t_interval():
+    differences = [1.0, 2.5, 0.5, 3.0, 1.5]
+    none, alone, both = compared.compare(small_grid(differences), "A", 10_000)
+    assert (none.label, none.difference, none.verdict) == ("none", 0, "not distinguishable")
+    assert both.label == "CLAHE, both sides" and both.seeds == 5
+    expected = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
+    assert (both.low, both.high) == pytest.approx((expected.low, expected.high))
+    assert both.difference == pytest.approx(1.7) and both.verdict == "better" and both.after_holm
+    assert alone.label == "CLAHE, training only" and alone.verdict == "worse"
+    assert alone.difference == pytest.approx(-10.17)
+
+
+def test_an_interval_around_zero_is_not_distinguishable():
+    *_, both = compared.compare(small_grid([1.0, -1.5, 0.5, -0.2, 0.4]), "A", 10_000)
+    assert both.verdict == "not distinguishable" and both.low < 0 < both.high
+    assert not both.after_holm
+
+
+def test_one_seed_gives_no_comparison():
+    assert compared.compare(small_grid([5.0]), "A", 10_000) == []
+
+
+def test_only_seeds_that_both_have_are_compared():
+    records = small_grid([1.0, 2.0, 3.0, 4.0])
+    del records[0]  # none with seed 0
+    *_, both = compared.compare(records, "A", 10_000)
+    assert both.seeds == 3 and both.difference == pytest.approx(3)
+
+
+def test_several_scores_count_with_their_mean():
+    records = small_grid([1.0, 2.0], study="B")
+    for each in records:
+        for way in each["scores"]["fog 2"]:
+            each["scores"]["fog 2"][way] = 0
+    clean = compared.compare(records, "B", 10_000)
+    foggy = compared.compare(records, "B", 10_000, compared.corrupted("fog"))
+    assert foggy[0].mean == pytest.approx(0.8 * clean[0].mean)
+
+
+def test_holms_procedure_stops_at_the_first_that_fails():
+    # his rule by hand: 0.005 < 0.05/4, 0.01 < 0.05/3, 0.03 > 0.05/2, so no further
+    assert compared._holm([0.01, 0.04, 0.03, 0.005]) == [True, False, False, True]
+    assert compared._holm([1.0, 0.04, 1.0]) == [False, True, False]  # a single hypothesis
+    assert compared._holm([]) == []
+
+
+@pytest.mark.parametrize(
+    ("differences", "words"),
+    [
+        ([1.0, 1.1, 0.9], "CLAHE, both sides: better than none by 1.0 points (95 % interval +0.8"),
+        ([-1.0, -1.1, -0.9], "CLAHE, both sides: worse than none by 1.0 points"),
+        ([1.0, -1.0, 0.0], "CLAHE, both sides: not distinguishable from none (+0.0 points"),
+    ],
+)
+def test_a_sentence_says_the_verdict_and_the_interval(differences, words):
+    *_, both = compared.compare(small_grid(differences), "A", 10_000)
+    assert compared.sentence(both).startswith(words)
+    assert compared.sentence(both).count("over 3 seeds") == 1
+
+
+def test_every_run_of_the_grid_has_its_row():
+    for study in "AB":
+        labels = [arm.label for arm in compared.arms(study)]
+        assert len(labels) == len(set(labels)) == 3 + 3 * 6 + (study == "A")
+        assert {arm.condition for arm in compared.arms(study)} == set(runs.conditions_of(study))
+
+
+def foretold(sign):
+    """Records in which the loss grows (or falls) with the distance, and nothing else matters."""
+    rng = np.random.default_rng(1)
+    records = []
+    for condition in runs.conditions_of("C"):
+        distances = dict(zip(NAMES, rng.uniform(0, 1, len(NAMES)).round(6), strict=True))
+        records.append(record("C", condition, 2_000, 0, distances=distances))
+        for seed in range(3):
+            scores = {compared.SAME: 0.9, **{n: 0.9 - sign * d / 2 for n, d in distances.items()}}
+            ways = ["raw"] if condition == "none" else ["raw", "transformed"]
+            each = {name: dict.fromkeys(ways, score) for name, score in scores.items()}
+            records.append(record("B", condition, 1_000, seed, scores=each))
+    return records
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_perfect_prediction_is_one(sign):
+    found = compared.prediction(foretold(sign), 1_000)
+    assert found["overall"] == pytest.approx((sign, 0)) == found["within"]
+    assert found["distance"].shape == (7, 20) and found["loss"].shape == (7, 20, 3)
+    assert compared.prediction(foretold(sign), 10_000) is None
+
+
+@pytest.mark.parametrize("figure", figures.FIGURES, ids=lambda figure: figure.name)
+def test_the_words_for_a_figure_are_few(figure):
+    assert 30 < len(figure.alt(compared.published()).split()) < 120
+    assert figure.alt([]).endswith("No results yet.")
+
+
+def test_the_words_for_a_figure_count_its_rows():
+    words = figures.STUDY_A.alt(small_grid([1.0, 2.5, 0.5, 3.0, 1.5]))
+    assert words.endswith(
+        "With 10,000 training images, 1 better, 1 worse, 0 not distinguishable, from -10.2 "
+        "(CLAHE, training only) to +1.7 (CLAHE, both sides)."
+    )
+
+
+# ---- pages
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """As much of the repository as `report` reads."""
+    (tmp_path / "images").mkdir()
+    for name in READMES:
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "results" / "runs", tmp_path / "results" / "runs")
+    return tmp_path
+
+
+def make(repository):
+    return report.report(
+        repository / "results" / "runs",
+        *(repository / name for name in READMES),
+        repository / "results" / "report.md",
+        repository / "images",
+    )
+
+
+def test_pages_and_figures_are_those_of_the_records(repository):
+    make(repository)
+    for name in (*READMES, "results/report.md"):
+        assert (repository / name).read_text("utf-8") == (ROOT / name).read_text("utf-8"), name
+    assert sorted(path.name for path in (repository / "images").iterdir()) == sorted(PICTURES)
+    for name in PICTURES:
+        made, committed = ((folder / "images" / name).read_bytes() for folder in (repository, ROOT))
+        assert look_alike(made, committed), name
+
+
+def test_twice_gives_the_same_bytes(repository):
+    written = [repository / name for name in (*READMES, "results/report.md")]
+    written += [repository / "images" / name for name in PICTURES]
+    make(repository)
+    first = [path.read_bytes() for path in written]
+    for path in written[2:]:
+        path.unlink()
+    make(repository)
+    assert [path.read_bytes() for path in written] == first
+
+
+def test_a_changed_record_changes_the_page(repository):
+    path = next((repository / "results" / "runs").glob("A_none_2000_seed0_*.json"))
+    changed = json.loads(path.read_text("utf-8"))
+    changed["scores"]["clean"]["raw"] += 0.05
+    path.write_text(json.dumps(changed), "utf-8")
+    make(repository)
+    for name in READMES:
+        assert (repository / name).read_text("utf-8") != (ROOT / name).read_text("utf-8")
+
+
+def test_what_is_missing_or_failed_is_said(repository):
+    folder = repository / "results" / "runs"
+    before = make(repository)
+    next(folder.glob("A_none_2000_seed0_*.json")).unlink()
+    (folder / "A_none_2000_seed0_00000000.failed.json").write_text("{}")
+    said = make(repository)
+    assert said != before and "of study A with 2,000 images" in said
+    assert "Failed at their last try: 1." in said
+    assert said.split(".")[0] in (repository / "README.md").read_text("utf-8").replace("\n", " ")
+
+
+def test_one_study_alone_gives_pages_and_figures():
+    records = small_grid([1.0, 2.5, 0.5])
+    short, full = report.short_page(records, ""), report.full_page(records, "")
+    assert "Study A" in short and "Study B" not in short
+    assert full.count("There are no results yet.") == 1
+    for page in (short, full):
+        assert "is not known before both have run" in page
+    in_chinese = chinese.chinese_page(records)
+    assert "研究 A" in in_chinese and "研究 B" not in in_chinese
+    for figure in figures.FIGURES:
+        figure.draw(records)
+        assert ("No results yet." in figure.alt(records)) == (figure is not figures.STUDY_A)
+
+
+def test_records_of_two_data_sets_are_not_mixed(repository):
+    folder = repository / "results" / "runs"
+    other = record("A", "none", 2_000, 99, scores={"clean": {"raw": 0.5}})
+    (folder / "A_none_2000_seed99_00000000.json").write_text(json.dumps(other), "utf-8")
+    with pytest.raises(
+        ValueError, match=r"got records of 2 data sets .*ffffffffffff.*expected one"
+    ):
+        make(repository)
+
+
+@pytest.mark.parametrize("stale", [{"protocol": 0}, {"sizes": {"epochs": 1}}])
+def test_records_of_other_protocols_or_sizes_do_not_count(tmp_path, stale):
+    own = record("A", "none", 2_000, 0, scores={"clean": {"raw": 0.5}})
+    (tmp_path / "A_none_2000_seed0_00000000.json").write_text(json.dumps(own), "utf-8")
+    (tmp_path / "A_none_2000_seed0_11111111.json").write_text(json.dumps(own | stale), "utf-8")
+    assert runs.read_records(tmp_path) == [own]
+
+
+def test_the_page_counts_the_seeds_of_the_records():
+    records = small_grid([1.0, 2.0, 3.0]) + small_grid([1.0, 2.0], images=2_000)
+    said = compared.provenance(records)
+    assert "Seeds: 2 in study A with 2,000 images, 3 in study A with 10,000 images." in said
+
+
+def test_the_chinese_sentences_say_what_the_english_ones_say():
+    assert list(chinese.TRANSFORMS) == list(training.TRANSFORMS)
+    assert list(chinese.WAYS) == list(compared.WAYS)
+    assert tuple(chinese.VERDICTS) == compared.VERDICTS
+    assert set(chinese.UNDER) == {None, *CORRUPTIONS}
+    records = compared.published()
+    english = [*report.headline_sentences(records), compared.prediction_sentence(records)]
+    translated = chinese.chinese_page(records).split("\n\n")
+    assert len(translated) == len(english) + 1  # the last one says where the tables are
+    for own, other in zip(english, translated, strict=False):
+        numbers = [re.findall(r"[+-]?\d[\d.,]*\b", text) for text in (own, other)]
+        assert numbers[0] == numbers[1]
+        assert own.count("better than none by") == other.count("比不用时高")
+        assert own.count("worse than none by") == other.count("比不用时低")
+        assert own.count("it does not survive") == other.count("不再成立")
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_without_records_or_marks_it_says_so(repository, name):
+    (repository / name).write_text("nothing", "utf-8")
+    with pytest.raises(ValueError, match="the README needs one line <!-- made by `make results`"):
+        make(repository)
+    shutil.rmtree(repository / "results" / "runs")
+    (repository / "results" / "runs").mkdir()
+    with pytest.raises(FileNotFoundError, match="experiments run"):
+        make(repository)
+
+
+def test_the_command_makes_them(repository):
+    done = call("experiments", "report", "--folder", repository)
+    assert done.stdout.strip() == compared.missing(
+        compared.published(repository / "results" / "runs"), repository / "results" / "runs"
+    )
+    assert (repository / "results" / "report.md").exists()
+
+
+def test_the_records_are_small_and_all_of_one_kind():
+    records = compared.published()
+    paths = list((ROOT / "results" / "runs").iterdir())
+    assert len(records) == len(paths)  # no failure, nothing of another protocol
+    assert sum(path.stat().st_size for path in paths) < 4_000_000
+    assert len({json.dumps(r["machine"], sort_keys=True) for r in records}) == 1
+    assert len({json.dumps(r["versions"], sort_keys=True) for r in records}) == 1

@@ -1,0 +1,92 @@
+"""The committed notebooks: how they are built, and what they show on other images."""
+
+import nbformat
+import numpy as np
+import papermill
+import pytest
+
+from augment_utils import load_cifar10
+from augment_utils.datasets import ARRAYS
+from tests.common import NO_NETWORK
+from tests.notebooks.rules import (
+    PATHS,
+    code_cells,
+    differences,
+    every_notebook,
+    problems,
+    tags_of,
+    text_of,
+)
+from tools.notebooks import IMAGES, figures_of, has_parameters
+
+
+def execute(path, output_dir):
+    return papermill.execute_notebook(
+        path,
+        output_dir / path.name,
+        parameters={"TIER": "smoke"} if has_parameters(path) else None,
+        kernel_name="python3",
+        cwd=path.parent,
+        progress_bar=False,
+        execution_timeout=600,
+    )
+
+
+def images_of(notebook):
+    """Which it says that it has loaded."""
+    (said,) = [text_of(cell) for cell in code_cells(notebook) if "dataset" in tags_of(cell)]
+    return said
+
+
+@every_notebook
+def test_keeps_the_rules(path):
+    assert problems(nbformat.read(path, 4)) == []
+    assert path.stat().st_size < 1_500_000
+
+
+def test_all_together_are_small_and_in_order():
+    assert [path.name[:2] for path in PATHS] == [f"{i:02d}" for i in range(1, len(PATHS) + 1)]
+    assert sum(path.stat().st_size for path in PATHS) < 10_000_000
+
+
+@every_notebook
+def test_its_thumbnail_is_the_figure_it_shows(path):
+    (png,) = [png for tags, png in figures_of(nbformat.read(path, 4).cells) if "thumbnail" in tags]
+    assert (IMAGES / f"{path.stem}.png").read_bytes() == png
+
+
+@every_notebook
+def test_runs_on_the_embedded_patches_without_a_network(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("AUGMENT_DATA", "patches")
+    for variable, nowhere in NO_NETWORK.items():
+        monkeypatch.setenv(variable, nowhere)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "empty"))
+    executed = execute(path, tmp_path)
+    assert differences(nbformat.read(path, 4), executed, only_tagged=True) == []
+    assert "photo patches" in images_of(executed)
+
+
+@pytest.fixture(scope="module")
+def only_the_start(needs_cifar10, tmp_path_factory):
+    """CIFAR-10's first 1,000 images of each split, and then 500 that are none of its own."""
+    data = load_cifar10()
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for key in ARRAYS:
+        start = getattr(data, key)[:1000]
+        other = rng.integers(0, 10 if key[0] == "y" else 256, (500, *start.shape[1:]), start.dtype)
+        arrays[key] = np.concatenate([start, other])
+    path = tmp_path_factory.mktemp("data") / "start.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+@every_notebook
+def test_shows_the_same_with_the_first_1000_images_alone(
+    path, tmp_path, monkeypatch, only_the_start
+):
+    """Every figure, and every output that nbval compares, but for what training showed."""
+    monkeypatch.setenv("AUGMENT_DATA", str(only_the_start))
+    executed = execute(path, tmp_path)
+    assert differences(nbformat.read(path, 4), executed) == []
+    assert only_the_start.name in images_of(executed)

@@ -1,0 +1,218 @@
+"""Notebooks made wrong on purpose: the rules and nbval must see it."""
+
+import base64
+import io
+
+import matplotlib
+import matplotlib.pyplot as plt
+import nbformat
+import numpy as np
+import pytest
+from PIL import Image
+
+from augment_utils import clahe
+from augment_utils.plotting import plot_histograms, plot_images
+from tests.common import python, write_notebook
+from tests.notebooks.rules import PATHS, code_cells, differences, pictures_of, problems, tags_of
+
+
+@pytest.fixture
+def notebook():
+    """One of the committed."""
+    return nbformat.read(PATHS[2], 4)
+
+
+def with_figure(notebook):
+    """The first cell that shows a figure, and that output."""
+    cell = next(cell for cell in code_cells(notebook) if pictures_of(cell))
+    return cell, next(o for o in cell.outputs if "image/png" in o.get("data", {}))
+
+
+def unexecuted(notebook):
+    cell = code_cells(notebook)[4]
+    cell.execution_count, cell.outputs = None, []
+
+
+def executed_twice(notebook):
+    code_cells(notebook)[-1].execution_count += 1
+
+
+def without_alt(notebook):
+    del with_figure(notebook)[1].metadata["image/png"]
+
+
+def with_empty_words_as_alt(notebook):
+    with_figure(notebook)[1].metadata["image/png"]["alt"] = "A figure."
+
+
+def with_a_cut_off_figure(notebook):
+    output = with_figure(notebook)[1]
+    picture = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
+    png = io.BytesIO()
+    picture.crop((0, 60, *picture.size)).save(png, "png")
+    output.data["image/png"] = base64.b64encode(png.getvalue()).decode()
+
+
+def with_a_path(notebook):
+    cell = code_cells(notebook)[4]
+    cell.outputs = [nbformat.v4.new_output("stream", text="saved /home/ann/notes/deer.png\n")]
+
+
+def with_a_windows_path(notebook):
+    cell = code_cells(notebook)[4]
+    cell.outputs = [nbformat.v4.new_output("stream", text="saved C:\\Users\\ann\\deer.png\n")]
+
+
+def with_a_warning(notebook):
+    cell = code_cells(notebook)[4]
+    cell.outputs = [nbformat.v4.new_output("stream", name="stderr", text="UserWarning: hm\n")]
+
+
+def with_an_error(notebook):
+    cell = code_cells(notebook)[4]
+    cell.outputs = [nbformat.v4.new_output("error", ename="KeyError", evalue="3", traceback=[])]
+
+
+def with_a_long_cell(notebook):
+    code_cells(notebook)[4].source = "x = 1\n" * 21
+
+
+def with_a_second_title(notebook):
+    notebook.cells.append(nbformat.v4.new_markdown_cell("# More"))
+
+
+def with_a_skipped_level(notebook):
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = cell.source.replace("## Watch out", "#### Watch out")
+
+
+def with_a_list_by_mistake(notebook):
+    notebook.cells[0].source += "\n\nThe weights sum to\n1. Notice the centre."
+
+
+def with_a_nameless_column(notebook):
+    notebook.cells.append(nbformat.v4.new_markdown_cell("| | HE |\n| --- | --- |\n| a | b |"))
+
+
+def without_references(notebook):
+    notebook.cells = [c for c in notebook.cells if "## References" not in c.source]
+
+
+def without_solutions(notebook):
+    notebook.cells = [c for c in notebook.cells if "solution" not in tags_of(c)]
+
+
+def with_an_open_solution(notebook):
+    next(c for c in notebook.cells if "solution" in tags_of(c)).metadata.jupyter = {}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (unexecuted, "not executed once from top to bottom"),
+        (executed_twice, "not executed once from top to bottom"),
+        (without_alt, "alt text is ''"),
+        (with_empty_words_as_alt, "alt text is 'A figure.'"),
+        (with_a_cut_off_figure, "cut off at an edge"),
+        (with_a_path, "path of a machine: '/home/'"),
+        (with_a_windows_path, "path of a machine: 'C:"),
+        (with_a_warning, "stderr: 'UserWarning"),
+        (with_an_error, "ends in KeyError"),
+        (with_a_long_cell, "has 21 lines"),
+        (without_references, "lacks ## References"),
+        (with_a_second_title, "not exactly one title"),
+        (with_a_skipped_level, "skips a level of headings"),
+        (with_a_nameless_column, "empty cell in its header"),
+        (with_a_list_by_mistake, "goes on as a list: 'The weights sum to"),
+        (without_solutions, "0 solutions"),
+        (with_an_open_solution, "not hidden"),
+    ],
+)
+def test_a_spoilt_notebook_has_problems(notebook, spoil, message):
+    assert problems(notebook) == []
+    spoil(notebook)
+    assert message in "; ".join(problems(notebook))
+
+
+def test_a_changed_number_is_a_difference(notebook):
+    changed = nbformat.from_dict(notebook)
+    compared = [c for c in code_cells(changed) if "nbval-ignore-output" not in tags_of(c)]
+    cell = next(c for c in compared if c.outputs and "text" in c.outputs[0])
+    assert differences(notebook, changed) == []
+    cell.outputs[0].text = "3" + cell.outputs[0].text
+    (difference,) = differences(notebook, changed)
+    assert "became '3" in difference
+
+
+# ---- pictures
+
+
+def png_of(fig):
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", dpi=110)
+    plt.close(fig)
+    return buffer.getvalue()
+
+
+def with_picture(notebook, png):
+    copy = nbformat.from_dict(notebook)
+    with_figure(copy)[1].data["image/png"] = base64.b64encode(png).decode()
+    return copy
+
+
+def grid(images):
+    return png_of(plot_images(images, [f"image {i}" for i in range(len(images))]))
+
+
+def histograms(images):
+    return png_of(plot_histograms(images, ["as it is", "CLAHE"]))
+
+
+@pytest.mark.parametrize("form", ["grid", "histograms"])
+def test_a_changed_font_is_no_difference(notebook, real_images, form):
+    images = list(real_images[:24]) if form == "grid" else [real_images[1], clahe(real_images[1])]
+    draw = grid if form == "grid" else histograms
+    with matplotlib.rc_context({"font.family": "DejaVu Serif"}):
+        other = draw(images)
+    assert other != draw(images)
+    pair = with_picture(notebook, draw(images)), with_picture(notebook, other)
+    assert differences(*pair) == []
+
+
+@pytest.mark.parametrize("change", ["one mirrored", "one replaced", "another size", "one less"])
+def test_a_changed_picture_is_a_difference(notebook, real_images, change):
+    before, after = list(real_images[:24]), list(real_images[:24])
+    if change == "one mirrored":
+        after[10] = after[10][:, ::-1]
+    elif change == "one replaced":
+        after[10] = real_images[30]
+    elif change == "another size":
+        after += list(real_images[24:32])
+    else:
+        after[10] = np.full_like(after[10], 255)
+    pair = with_picture(notebook, grid(before)), with_picture(notebook, grid(after))
+    (difference,) = differences(*pair)
+    assert "another picture" in difference
+
+
+def test_a_slightly_other_transform_is_a_difference(notebook, real_images):
+    pair = [
+        with_picture(notebook, histograms([real_images[1], clahe(real_images[1], clip_limit=c)]))
+        for c in (0.03, 0.06)
+    ]
+    assert len(differences(*pair)) == 1
+
+
+# ---- nbval itself, as pyproject.toml sets it
+
+
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_nbval_sees_a_changed_number(tmp_path, spoilt):
+    cell = nbformat.v4.new_code_cell("print(6 * 7)", execution_count=1)
+    cell.outputs = [nbformat.v4.new_output("stream", text="43\n" if spoilt else "42\n")]
+    write_notebook(tmp_path / "a.ipynb", [cell])
+    pytest_nbval = ("-m", "pytest", "--nbval", "--nbval-current-env", "-q")
+    done = python(*pytest_nbval, "a.ipynb", cwd=tmp_path)
+    assert done.returncode == int(spoilt), done.stdout
+    assert ("1 failed" if spoilt else "1 passed") in done.stdout
