@@ -19,7 +19,7 @@ class OnlyData(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple:
         if args[0] not in self.commands:
             raise NotHere(
-                f"got {args[0]!r}, but this module only fetches data: python -m augment_utils data. "
+                f"got {args[0]!r}, but this module only fetches data. "
                 "Notebooks, experiments, benchmarks and assignments are run in a clone of the "
                 "repository, with make or python -m tools.notebooks and the like"
             )
