@@ -9,6 +9,7 @@ import tomllib
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 from rattler import BuildString, MatchSpec, PackageRecord
 
@@ -32,6 +33,7 @@ def uv_lock():
 
 
 def requirements_lock():
+    """name: (version, SHA-256s, extras), of every line."""
     text = (ROOT / "requirements.lock").read_text("utf-8").replace("\\\n", " ")
     locked = {}
     for line in text.splitlines():
@@ -41,12 +43,45 @@ def requirements_lock():
             hashes = set(re.findall(r"--hash=(sha256:[0-9a-f]{64})", line))
             assert pin.operator == "==" and hashes, line
             assert requirement.name not in locked, f"{requirement.name} is locked twice"
-            locked[requirement.name] = (pin.version, hashes)
+            locked[requirement.name] = (pin.version, hashes, requirement.extras)
     return locked
 
 
 def test_both_locks_are_one_resolution():
-    assert requirements_lock() == uv_lock()
+    here, there = requirements_lock(), uv_lock()
+    assert {name: here[name][0] for name in here} == {name: there[name][0] for name in there}
+    assert [name for name in there if not there[name][1] <= here[name][1]] == []
+
+
+def test_the_lock_names_every_extra_that_a_package_asks_for():
+    """Or an older pip takes the newest release for it, and refuses that for not being pinned."""
+    locked = requirements_lock()
+    asked = []
+    for name, (_, _, extras) in locked.items():
+        try:
+            needs = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue  # not for this system
+        for needed in map(Requirement, needs):
+            active = not needed.marker or any(
+                needed.marker.evaluate({"extra": extra}) for extra in extras | {""}
+            )
+            if needed.extras and active:
+                asked.append((name, canonicalize_name(needed.name), needed.extras))
+    for package in UV_LOCK:  # what is not for this system, too; it drops extras that add nothing
+        optional = package.get("optional-dependencies", {}).values()
+        for needed in itertools.chain(package.get("dependencies", []), *optional):
+            asked.append((package["name"], needed["name"], set(needed.get("extra", ()))))
+    assert any(extras for _, _, extras in asked)
+    assert [line for line in asked if not line[2] <= locked[line[1]][2]] == []
+
+
+def test_no_locked_package_has_to_be_built():
+    """Building one would fetch the newest setuptools or the like, whatever the lock says."""
+    for package in UV_LOCK:
+        files = [file["url"].rsplit("/")[-1] for file in package.get("wheels", [])]
+        linux = [file for file in files if "-none-any" in file or "manylinux" in file]
+        assert linux or any("-win" in file for file in files) or "editable" in package["source"]
 
 
 def test_every_dependency_is_locked_within_its_bounds_and_has_its_reason():
@@ -60,7 +95,7 @@ def test_every_dependency_is_locked_within_its_bounds_and_has_its_reason():
 
 
 def test_what_is_installed_is_what_is_locked():
-    for name, (version, _) in requirements_lock().items():
+    for name, (version, _, _) in requirements_lock().items():
         try:
             installed = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
