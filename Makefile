@@ -33,6 +33,9 @@ book: $(READY)  ## build the web edition in build/book from the committed notebo
 	$(BIN)/python -m sphinx -W --keep-going -q -E -c book -d build/doctrees . build/book
 	@echo "Open build/book/index.html"
 
+address: $(READY)  ## write the public address, one line of pyproject.toml, wherever it belongs
+	$(BIN)/python -m tools.address
+
 assignments: $(READY)  ## make and check the students' notebooks in assignments/release
 	$(BIN)/python -m assignments release
 
@@ -66,4 +69,4 @@ $(READY): requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-.PHONY: help run test lab data refresh bench results book assignments grade newcomer newest env lock
+.PHONY: help run test lab data refresh bench results book address assignments grade newcomer newest env lock

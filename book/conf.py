@@ -4,8 +4,11 @@ import importlib.metadata
 from pathlib import Path
 
 import nbformat
+from docutils import nodes
 from myst_nb.core.render import NbElementRenderer
 from sphinx import addnodes
+
+from tools.address import public_address
 
 ROOT = Path(__file__).resolve().parents[1]  # which Sphinx reads from, so that links hold in both
 
@@ -55,6 +58,19 @@ html_theme_options = {
     "show_toc_level": 2,
     "navbar_persistent": [],  # the search is in the sidebar
 }
+if ADDRESS := public_address():  # buttons: repository, source, issue, Colab, Binder
+    html_theme_options |= {
+        "repository_url": ADDRESS,
+        "repository_branch": "main",
+        "use_repository_button": True,
+        "use_source_button": True,
+        "use_issues_button": True,
+        "launch_buttons": {
+            "colab_url": "https://colab.research.google.com",
+            "binderhub_url": "https://mybinder.org",
+            "notebook_interface": "jupyterlab",
+        },
+    }
 html_context = {"default_mode": "auto"}  # dark or light as the reader's system is
 
 
@@ -93,7 +109,13 @@ NbElementRenderer.render_image = with_alt_text(NbElementRenderer.render_image)
 
 
 def adapt_links(app, doctree):
-    """To a folder of the repository: none, as it is no page. To the README: to what it became."""
+    """To a folder of the repository: none, as it is no page. To the README: to what it became.
+
+    A badge, which is a picture of others, becomes its words: the book asks nothing of others.
+    """
+    for image in list(doctree.findall(nodes.image)):
+        if image["uri"].startswith("https:"):
+            image.replace_self(nodes.Text(image["alt"]))
     for link in list(doctree.findall(addnodes.pending_xref)):
         if link["reftarget"] == "README":
             link["reftarget"] = "book/results" if link["reftargetid"] else "book/index"

@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import shlex
+import shutil
 import threading
 from urllib.parse import unquote, urlsplit
 
@@ -16,6 +17,7 @@ from bs4 import BeautifulSoup
 from tests.common import python, violations
 from tests.notebooks.rules import PATHS, code_cells, every_notebook, pictures_of, tags_of
 from tools import ROOT
+from tools.address import public_address
 
 OTHERS = (  # pages that are no notebooks
     *("README.zh-CN", "book/index", "book/run", "book/results", "book/glossary", "book/reference"),
@@ -30,6 +32,7 @@ OUTSIDE = {  # where links may lead
     "https://towardsdatascience.com/image-augmentation-for-deep-learning-histogram-equalization"
     "-a71387f609b2",
 }
+LAUNCHERS = ("https://colab.research.google.com/github/", "https://mybinder.org/v2/gh/")
 NO_EXCERPTS = (  # a search's, from disk: there the browser lets no page read the others
     *("Access to fetch at 'file:", "Failed to load resource: net::ERR_FAILED", "Failed to fetch"),
 )
@@ -138,10 +141,50 @@ def _has_id(pages, book, target, link):
 
 def test_links_outside_are_well_formed_and_known(pages):
     links = {a["href"] for page in pages.values() for a in page.select("a[href*='//']")}
+    if address := public_address():
+        links = {link for link in links if not link.startswith((address, *LAUNCHERS))}
     assert links == OUTSIDE
     for link in map(urlsplit, links):
         assert link.scheme == "https" and re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", link.netloc)
         assert re.fullmatch(r"/[\w./-]*", link.path) and not link.query
+
+
+@pytest.mark.slow
+def test_with_a_public_address_there_are_its_links_and_no_pictures_of_others(tmp_path):
+    """In a copy with one notebook; links to the others lead nowhere there."""
+    for folder in ("augment_utils", "book", "results", "tools"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    for name in ("pyproject.toml", "CITATION.cff", "README.md", "README.zh-CN.md"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    shutil.copy(PATHS[-1], tmp_path / "notebooks")
+    settings = re.sub(
+        r"^(# )?Repository = .*",
+        'Repository = "https://github.com/example/example"',
+        (tmp_path / "pyproject.toml").read_text("utf-8"),
+        flags=re.MULTILINE,
+    )
+    (tmp_path / "pyproject.toml").write_text(settings, "utf-8")
+    for words in (["tools.address"], ["sphinx", "-q", "-c", "book", ".", "html"]):
+        done = python("-m", *words, cwd=tmp_path, PYTHONPATH=None)
+        assert done.returncode == 0, done.stderr
+    notebook = f"notebooks/{PATHS[-1].name}"
+    wanted = {
+        f"notebooks/{PATHS[-1].stem}": {
+            "https://github.com/example/example",
+            f"https://github.com/example/example/blob/main/{notebook}?plain=1",
+            f"https://colab.research.google.com/github/example/example/blob/main/{notebook}",
+            f"https://mybinder.org/v2/gh/example/example/main?urlpath=lab/tree/{notebook}",
+        },
+        "README.zh-CN": {"https://mybinder.org/v2/gh/example/example/HEAD?labpath=notebooks"},
+    }
+    for name, links in wanted.items():
+        text = (tmp_path / "html" / f"{name}.html").read_text("utf-8")
+        page = BeautifulSoup(text, "html.parser")
+        found = {a["href"] for a in page.select("a[href^='https:']")}
+        assert links <= found
+        assert any("/issues/new?" in link for link in found)
+        assert not page.select("[src*='//']")
 
 
 def test_tables_have_headers_and_headings_nest(pages):
