@@ -22,7 +22,7 @@ data: $(READY)  ## fetch and verify CIFAR-10 (170 MB) once
 refresh: $(READY)  ## execute all notebooks and take their outputs into notebooks/ and images/
 	$(BIN)/python -m tools.notebooks --refresh
 
-bench: $(READY)  ## measure the transforms beside their peers; remakes the README's tables
+bench: $(READY)  ## measure the transforms beside their peers; remakes results/speed.md
 	$(BIN)/python -m benchmarks
 
 results: $(READY)  ## make the tables and figures of the experiments anew from results/runs

@@ -24,12 +24,12 @@ from tools.files import make_writable
     "--folder",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=ROOT,
-    help="Where README.md, results/ and images/ are.  [default: the repository]",
+    help="Where results/ and images/ are.  [default: the repository]",
 )
 def main(quick, report_only, only, folder):
     """Measure the transforms beside their peers: images a second, and seconds an epoch.
 
-    Writes results/bench.json, and from it images/bench.png and the tables in README.md.
+    Writes results/bench.json, and from it results/speed.md and images/bench.png.
     """
     results = folder / "results" / "bench.json"
     with plain_errors(extra="bench"):
@@ -39,7 +39,7 @@ def main(quick, report_only, only, folder):
             transforms.run_explorer(results, report.read_results(results), quick)
         elif not report_only:
             transforms.run(results, quick)
-        report.report(results, folder / "README.md", folder / "images" / "bench.png")
+        report.report(folder)
 
 
 start(main, "benchmarks")

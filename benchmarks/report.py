@@ -1,7 +1,6 @@
-"""The README's tables and the chart, from the JSON that the benchmark wrote."""
+"""The page of speeds and its chart, from the JSON that the benchmark wrote."""
 
 import json
-import textwrap
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -19,9 +18,8 @@ from benchmarks.peers import (
     SKIMAGE,
 )
 from tools.files import write_file
-from tools.pages import figure_png, markdown_table, put_between_marks
+from tools.pages import figure_png, fill, markdown_table
 
-COMMAND = "make bench"
 GOALS = {(peer.transform, peer.name): peer.goal for peer in PEERS}
 STYLES = {  # colour and hatch, so that neither is needed alone
     SKIMAGE: (BLUE, ""),
@@ -32,33 +30,31 @@ STYLES = {  # colour and hatch, so that neither is needed alone
 }
 
 
-def report(results_path: Path, readme_path: Path, chart_path: Path) -> None:
-    """Put the tables of a measurement into the README, and draw the chart.
+def report(root: Path) -> None:
+    """Make results/speed.md and images/bench.png from results/bench.json.
 
     Parameters
     ----------
-    results_path, readme_path, chart_path : pathlib.Path
-        The JSON to read; the README, which has the two marks that the tables go between;
-        the PNG to write.
+    root : pathlib.Path
+        The folder with results and images.
 
     Raises
     ------
     FileNotFoundError
-        There is no JSON, or no README.
+        There is no JSON.
     ValueError
-        The JSON is not one of the benchmark's, or the README lacks its marks.
+        The JSON is not one of the benchmark's.
     """
-    results = read_results(results_path)
+    results = read_results(root / "results" / "bench.json")
     try:
-        tables, png = markdown(results, chart_path.name), figure_png(chart(results))
-        readme = put_between_marks(readme_path.read_text("utf-8"), tables, COMMAND)
+        text, png = page(results), figure_png(chart(results))
     except (KeyError, TypeError, IndexError) as error:
         raise ValueError(
-            f"{results_path.name} lacks what the tables need ({error!r}); "
+            f"bench.json lacks what the tables need ({error!r}); "
             "make it anew with python -m benchmarks"
         ) from error
-    write_file(chart_path, png)
-    write_file(readme_path, readme.encode())
+    write_file(root / "images" / "bench.png", png)
+    write_file(root / "results" / "speed.md", text.encode())
 
 
 def read_results(path: Path) -> dict:
@@ -73,43 +69,48 @@ def read_results(path: Path) -> dict:
         ) from error
 
 
-def markdown(results: dict, chart_name: str) -> str:
-    """What the README says of the measurement."""
+def page(results: dict) -> str:
+    """results/speed.md."""
     plan, machine, data, epochs = (results[key] for key in ("plan", "machine", "data", "epochs"))
     side, batch, cores = plan["sides"][0], plan["batches"][-1], machine["cores"]
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     quick = "**A quick run, to try the benchmark: no figures to quote.** " if plan["quick"] else ""
     paragraphs = [
+        "# Speed",
+        "The transforms beside their peers, measured and written down by `make bench` (about eight "
+        "minutes on two cores; `python -m benchmarks --quick` only tries it, in half a minute). "
+        "Everything measured is in [bench.json](bench.json).",
         f"{quick}Measured on {results['date']}: {machine['processor']}, {cores} cores, "
         f"{machine['memory_gib']} GiB, {machine['system']}, Python {machine['python']}; "
         f"{versions}. Images: {data['name']}, SHA-256 of its arrays {data['fingerprint'][:12]}…, "
         f"uint8 RGB; the larger ones {data['larger']}.",
-        f"![{alt_text(results)}](images/{chart_name})",
-        f"{side} × {side} pixels, batches of {batch:,}. × is how many times as many images a "
-        "second we send through: the same images, as many threads, medians of runs in turn. In "
-        "brackets, how many of the images a slow peer got. A peer for single images is called in "
-        "a loop, on all cores with a part of the batch on each where that is quicker. Keras "
-        "cannot be held to one thread beside the others. OpenCV's, Albumentations' and Keras' "
-        "clip limits are ours times 256 bins.",
+        f"![{alt_text(results)}](../images/bench.png)",
+        f"## {side} × {side} pixels, batches of {batch:,}",
+        "× is how many times as many images a second we send through: the same images, as many "
+        "threads, medians of runs in turn.",
         comparison_table(results),
-        "By size, × on one thread (Keras: all cores), pixels a side and batch; no batch has more "
-        f"than {plan['largest']:,} numbers:",
-        ratio_table(results),
-        "By size, ours on one thread, in millions of pixels a second, in the largest batches (in "
-        "brackets, of how many images):",
+        "What is compared, and in brackets how many of the images a slow peer got. A peer for "
+        "single images is called in a loop, on all cores with a part of the batch on each where "
+        "that is quicker. Keras cannot be held to one thread beside the others. OpenCV's, "
+        "Albumentations' and Keras' clip limits are ours times 256 bins.",
+        what_is_compared(results),
+        "## By size",
+        "× on one thread (Keras: all cores), for batches of so many images; no batch has more than "
+        f"{plan['largest']:,} numbers.",
+        *(ratio_table(results, side) for side in plan["sides"]),
+        "Ours on one thread, in millions of pixels a second, in the largest batches (in brackets, "
+        "of how many images):",
         size_table(results),
+        "## An epoch",
         f"An epoch of the post's CNN on {epochs[0]['images']:,} images, "
         f"{' or '.join(epochs[0]['classes'])}, in batches of {epochs[0]['batch']}, on all cores; "
         f"median of epochs in turn (in brackets, how many). Input alone is the same without the "
         "model:",
         epoch_table(epochs),
+        "## The explorer",
         *explorer_paragraphs(results["explorer"]),
-        "Everything measured is in [results/bench.json](results/bench.json).",
     ]
-    return "\n\n".join(
-        text if text[0] in "!|" else textwrap.fill(text, 100, break_on_hyphens=False)
-        for text in paragraphs
-    )
+    return "\n\n".join(map(fill, paragraphs)) + "\n"
 
 
 # ---- the tables
@@ -117,39 +118,40 @@ def markdown(results: dict, chart_name: str) -> str:
 
 def comparison_table(results: dict) -> str:
     """A line for each transform and peer, at the smallest side and the largest batch."""
-    cores = results["machine"]["cores"]
     lines = []
-    for transform in OURS:
-        one, all_cores = (_cell(results, transform, threads) for threads in (1, cores))
-        own = one[NAME]
-        for name, peer in all_cores.items():
-            if name == NAME:
-                continue
-            alone = one.get(name)
-            lines.append(
-                [
-                    f"{transform} ({own['compared']})",
-                    f"{name}, {peer['compared']} ({(alone or peer)['images']:,})",
-                    f"{own['images_per_second']:,.0f}",
-                    f"{alone['images_per_second']:,.0f}" if alone else "",
-                    _times(alone["ratio"]) if alone else "",
-                    _times(peer["ratio"]),
-                    _times(GOALS[transform, name]),
-                ]
-            )
-    header = ["Ours", "Peer", "Ours, images/s", "Peer, images/s", "× on one thread"]
-    return markdown_table([*header, f"× on all {cores}", "Goal"], lines, text_columns=2)
+    for transform, name, own, alone, peer in _pairs(results):
+        lines.append(
+            [
+                f"{transform}, {name}",
+                _times(alone["ratio"]) if alone else "",
+                _times(peer["ratio"]),
+                _times(GOALS[transform, name]),
+                f"{own['images_per_second']:,.0f}",
+                f"{alone['images_per_second']:,.0f}" if alone else "",
+            ]
+        )
+    header = ["Ours, peer", "× on one thread", f"× on all {results['machine']['cores']}", "Goal"]
+    return markdown_table([*header, "Ours, images/s", "Peer, images/s"], lines)
 
 
-def ratio_table(results: dict) -> str:
-    """A line for each transform and peer, a column for each side and batch."""
-    places = list(dict.fromkeys((row["side"], row["batch"]) for row in results["rows"]))
+def what_is_compared(results: dict) -> str:
+    """An item for each transform: what it works on, and what its peers do."""
+    items: dict[str, list[str]] = {}
+    for transform, name, own, alone, peer in _pairs(results):
+        parts = items.setdefault(transform, [f"- {transform} ({own['compared']})"])
+        parts.append(f"{name}, {peer['compared']} ({(alone or peer)['images']:,})")
+    return "\n".join(f"{parts[0]}: {'; '.join(parts[1:])}" for parts in items.values())
+
+
+def ratio_table(results: dict, side: int) -> str:
+    """A line for each transform and peer, a column for each batch."""
+    batches = dict.fromkeys(row["batch"] for row in results["rows"] if row["side"] == side)
     lines = []
     for transform in OURS:
         for name, _ in _bars(results, transform):
-            ratios = [dict(_bars(results, transform, *place))[name] for place in places]
+            ratios = [dict(_bars(results, transform, side, batch))[name] for batch in batches]
             lines.append([f"{transform}, {name}", *map(_number, ratios)])
-    header = ["Ours, peer", *(f"{side:,} px, {batch:,}" for side, batch in places)]
+    header = [f"{side:,} × {side:,} pixels: ours, peer", *(f"batch of {n:,}" for n in batches)]
     return markdown_table(header, lines)
 
 
@@ -157,15 +159,14 @@ def size_table(results: dict) -> str:
     """Millions of pixels a second by side: the same all along, if time is linear in pixels."""
     plan, lines = results["plan"], []
     for transform in OURS:
-        line = [transform]
-        speeds = []
+        line, speeds = [], []
         for side in plan["sides"]:
             row = _cell(results, transform, 1, side)[NAME]
             speeds.append(row["images_per_second"] * side**2 / 1e6)
             line.append(f"{speeds[-1]:.1f} ({row['images']:,})")
-        lines.append([*line, f"{100 * (speeds[-1] / speeds[0] - 1):+.0f} %"])
+        lines.append([transform, f"{100 * (speeds[-1] / speeds[0] - 1):+.0f} %", *line])
     sides = [f"{side:,} px" for side in plan["sides"]]
-    return markdown_table(["Ours", *sides, "last against first"], lines)
+    return markdown_table(["Ours", f"{sides[-1]} against {sides[0]}", *sides], lines)
 
 
 def epoch_table(epochs: list[dict]) -> str:
@@ -173,38 +174,36 @@ def epoch_table(epochs: list[dict]) -> str:
     lines = [
         [
             epoch["input"],
-            f"{epoch['input_seconds']:.2f}",
-            f"{epoch['seconds']:.2f} ({epoch['epochs']})",
             "" if epoch["input"] == epoch["baseline"] else f"{100 * (epoch['ratio'] - 1):+.0f} %",
             "" if epoch["goal"] is None else f"{100 * (epoch['goal'] - 1):+.0f} %",
+            f"{epoch['seconds']:.2f} ({epoch['epochs']})",
+            f"{epoch['input_seconds']:.2f}",
         ]
         for epoch in epochs
     ]
     return markdown_table(
-        ["Input", "Input alone, s", "Epoch, s", "Against no contrast", "Goal"], lines
+        ["Input", "Against no contrast", "Goal", "Epoch, s", "Input alone, s"], lines
     )
 
 
-def explorer_paragraphs(explorer: dict) -> tuple[str, str]:
-    """A line for each transform and size: how long a moved slider takes."""
+def explorer_paragraphs(explorer: dict) -> list[str]:
+    """How long a moved slider takes, a table for each size."""
     machine, versions = explorer["machine"], explorer["versions"].items()
-    lines = [
-        [
-            f"{row['transform']}, `{row['control']}`",
-            f"{row['side']} × {row['side']}",
-            *(f"{row[key]:.0f}" for key in ("median_ms", "p90_ms", "goal_ms")),
-        ]
-        for row in explorer["rows"]
-    ]
-    return (
+    lines: dict[int, list[list[str]]] = {}
+    for row in explorer["rows"]:
+        times = [f"{row[key]:.0f}" for key in ("median_ms", "goal_ms", "p90_ms")]
+        moved = f"{row['transform']}, `{row['control']}`"
+        lines.setdefault(row["side"], []).append([moved, *times])
+    return [
         "The explorer of notebook 11: milliseconds from a moved slider to the new picture, spent "
         "in the kernel (the way to the browser comes on top), over "
         f"{explorer['moves']} moves. Measured on {explorer['date']}: {machine['processor']}, "
         f"{machine['cores']} cores; {', '.join(' '.join(pair) for pair in versions)}.",
-        markdown_table(
-            ["Transform, what is moved", "Pixels", "Median", "90th percentile", "Goal"], lines, 2
+        *(
+            markdown_table([f"{side} × {side} pixels", "Median", "Goal", "90th percentile"], rows)
+            for side, rows in lines.items()
         ),
-    )
+    ]
 
 
 def alt_text(results: dict) -> str:
@@ -217,6 +216,16 @@ def alt_text(results: dict) -> str:
         "Bars, longer is better: how many times as many images a second as each peer. "
         f"{'. '.join(parts)}. A black line marks a goal; the table below has it."
     )
+
+
+def _pairs(results):
+    """(transform, peer's name, our row on one thread, the peer's or None, and on all cores)."""
+    cores = results["machine"]["cores"]
+    for transform in OURS:
+        one, all_cores = (_cell(results, transform, threads) for threads in (1, cores))
+        for name, peer in all_cores.items():
+            if name != NAME:
+                yield transform, name, one[NAME], one.get(name), peer
 
 
 def _bars(results, transform, *place):

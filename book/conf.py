@@ -21,7 +21,7 @@ language = "en"
 root_doc = "book/index"
 include_patterns = [
     *("book/*.md", "notebooks/*.ipynb", "README.zh-CN.md"),
-    *("assignments/README.md", "results/report.md", "CONTRIBUTING.md"),
+    *("assignments/README.md", "results/*.md", "CONTRIBUTING.md"),
 ]
 extensions = [
     "myst_nb",
@@ -109,7 +109,7 @@ NbElementRenderer.render_image = with_alt_text(NbElementRenderer.render_image)
 
 
 def adapt_links(app, doctree):
-    """To a folder of the repository: none, as it is no page. To the README: to what it became.
+    """To a folder of the repository: none, as it is no page. To the README: to the first page.
 
     A badge, which is a picture of others, becomes its words: the book asks nothing of others.
     """
@@ -118,7 +118,7 @@ def adapt_links(app, doctree):
             image.replace_self(nodes.Text(image["alt"]))
     for link in list(doctree.findall(addnodes.pending_xref)):
         if link["reftarget"] == "README":
-            link["reftarget"] = "book/results" if link["reftargetid"] else "book/index"
+            link["reftarget"] = "book/index"
         elif (Path(doctree["source"]).parent / link["reftarget"]).is_dir():
             link.replace_self(link.children)
 

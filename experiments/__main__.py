@@ -80,15 +80,7 @@ def do_runs(tier, studies, folder, scheduler, workers):
 def make_report(folder):
     """Make every table and figure anew from the records in results/runs; say what is missing."""
     with plain_errors():
-        click.echo(
-            report.report(
-                folder / "results" / "runs",
-                folder / "README.md",
-                folder / "README.zh-CN.md",
-                folder / "results" / "report.md",
-                folder / "images",
-            )
-        )
+        click.echo(report.report(folder))
 
 
 start(main, "experiments")

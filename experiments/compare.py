@@ -21,6 +21,10 @@ WAYS = {  # what is done in training and testing: (probability, way of scoring)
     "both sides": (1.0, "transformed"),
     "random, p = 0.5": (0.5, "raw"),
 }
+SOUND = {  # contrast on the training images only is a mistake
+    "both sides": "on training and test images",
+    "random, p = 0.5": "on a random half of the training images",
+}
 # What is known of a data set's pixels, by the first digits of its fingerprint.
 FIDELITY = {
     "5258b9d3514d": "50,000 and 10,000 images in CIFAR-10's order; exact pixels at 6,187 of them, "
@@ -68,15 +72,39 @@ class Comparison(NamedTuple):
     after_holm: bool = False  # whether the verdict stands when all rows are taken together
 
 
-class Headline(NamedTuple):
-    """All uses of contrast in one comparison, in short."""
+class Table(NamedTuple):
+    """Every arm of a study, after training with so many images, on one kind of test images."""
 
     study: str
     corruption: str | None  # None: clean test images
     images: int
+    rows: list[Comparison]
+
+
+class Headline(NamedTuple):
+    """All uses of contrast in one table, in short."""
+
+    study: str
+    corruption: str | None
+    images: int
     verdicts: Counter[str]  # how many uses have which
     highest: Comparison
     lowest: Comparison
+
+
+class Answer(NamedTuple):
+    """What a user may conclude: of sound uses, which are those on both sides and at random."""
+
+    uses: int
+    comparisons: int  # tables of clean test images
+    costs: list[Comparison]  # of HE and AHE on both sides, clean test images; the least first
+    none: Comparison  # on test images of low contrast
+    gain: Comparison  # the best use there
+    price: Comparison  # the same use on clean test images
+    mistake: Comparison  # the worst use on the training images only, clean test images
+    both_clean: list[Comparison]  # all uses on both sides, the lowest first
+    both_low: list[Comparison]
+    random: list[Comparison]  # all at random, on clean test images and on those of low contrast
 
 
 def arms(study: str) -> list[Arm]:
@@ -157,34 +185,90 @@ def accuracy_by_seed(
     return accuracy
 
 
-def headlines(records: list[dict]) -> list[Headline]:
-    """One for each comparison: how many uses of contrast are better or worse, and the extremes.
+def tables(records: list[dict]) -> list[Table]:
+    """Studies A and B, clean test images before corrupted ones, most training images first."""
+    kinds: list[tuple[str, str | None, tuple[str, ...]]] = [
+        ("A", None, (CLEAN,)),
+        ("B", None, (CLEAN,)),
+        *(("B", name, corrupted(name)) for name in CORRUPTIONS),
+    ]
+    return [
+        Table(study, corruption, images, compare(records, study, images, scores))
+        for study, corruption, scores in kinds
+        for images in sizes_with_results(records, study)
+    ]
+
+
+def headlines(made: list[Table]) -> list[Headline]:
+    """How many uses of contrast are better or worse, and the extremes.
 
     Clean test images for every size; corrupted ones for the largest that has results.
     """
-    comparisons: list[tuple[str, str | None, int, tuple[str, ...]]] = [
-        (study, None, images, (CLEAN,))
-        for study in "AB"
-        for images in sizes_with_results(records, study)
-    ]
-    comparisons += [
-        ("B", name, images, corrupted(name))
-        for images in sizes_with_results(records, "B")[:1]
-        for name in CORRUPTIONS
-    ]
+    largest = max((table.images for table in made if table.study == "B"), default=None)
     found = []
-    for study, corruption, images, scores in comparisons:
-        rows = compare(records, study, images, scores)
-        rows = [row for row in rows if row.label.split(",")[0] in training.TRANSFORMS]
-        if rows:
+    for study, corruption, images, all_rows in made:
+        rows = [row for row in all_rows if row.label.split(",")[0] in training.TRANSFORMS]
+        if rows and (corruption is None or images == largest):
             verdicts = Counter(row.verdict for row in rows)
             extremes = (pick(rows, key=lambda row: row.difference) for pick in (max, min))
             found.append(Headline(study, corruption, images, verdicts, *extremes))
     return found
 
 
+def answer(made: list[Table]) -> Answer | None:
+    """The numbers of the answer, or None before both studies have run.
+
+    Raises
+    ------
+    ValueError
+        The records do not say what the sentences in templates/answer.*.md say.
+    """
+    clean = [table for table in made if table.corruption is None]
+    ten = next((table for table in clean if table.study == "B"), None)
+    low = next((table for table in made if table.corruption == "contrast"), None)
+    if not (ten and low and any(table.study == "A" for table in clean)):
+        return None
+    sound = [row for table in clean for way in SOUND for row in _of_way(table, way)]
+    both_clean, both_low = _of_way(ten, "both sides"), _of_way(low, "both sides")
+    random = _of_way(ten, "random, p = 0.5") + _of_way(low, "random, p = 0.5")
+    gain = max(both_low, key=lambda row: row.difference)
+    found = Answer(
+        uses=len({row.label for row in sound}),
+        comparisons=len(clean),
+        costs=[row for row in reversed(both_clean) if row.label.startswith(("HE ", "AHE"))],
+        none=next(row for row in low.rows if row.label == "none"),
+        gain=gain,
+        price=next(row for row in both_clean if row.label == gain.label),
+        mistake=min(
+            (row for table in clean for row in _of_way(table, "training only")),
+            key=lambda row: row.difference,
+        ),
+        both_clean=both_clean,
+        both_low=both_low,
+        random=sorted(random, key=lambda row: row.difference),
+    )
+    if not (
+        all(row.verdict != "better" for row in sound)
+        and all(row.verdict == "worse" and row.after_holm for row in found.costs)
+        and all(row.difference < gain.difference for row in random)
+        and (gain.verdict, gain.after_holm) == ("better", True)
+        and (found.price.verdict, found.price.after_holm) == ("worse", False)
+    ):
+        raise ValueError(
+            "the records do not say what the sentences in experiments/templates/answer.*.md say: "
+            "write these anew, and what compare.answer takes for granted"
+        )
+    return found
+
+
+def _of_way(table, way):
+    """The uses of contrast in one way, the lowest difference first."""
+    rows = [row for row in table.rows if row.label in {f"{t}, {way}" for t in training.TRANSFORMS}]
+    return sorted(rows, key=lambda row: row.difference)
+
+
 def sentence(row: Comparison) -> str:
-    """A comparison in words, with its interval."""
+    """A comparison in words, with its interval, for notebooks 08 and 09."""
     interval = f"95 % interval {row.low:+.1f} to {row.high:+.1f} over {row.seeds} seeds"
     if row.verdict == "not distinguishable":
         return (
@@ -266,7 +350,7 @@ def predictions(records: list[dict]) -> dict[int, dict]:
 
 
 def prediction_sentence(records: list[dict]) -> str:
-    """How well study C foretells study B, in words."""
+    """How well study C foretells study B, in words, for notebook 09."""
     sentences = []
     for images, found in predictions(records).items():
         (overall, reach), (within, reach_within) = found["overall"], found["within"]

@@ -11,7 +11,9 @@ from augment_utils import training
 from augment_utils.corruptions import CORRUPTIONS
 from augment_utils.plotting import BLUE, GREEN, INK, ORANGE, RED
 from experiments.compare import (
+    CLEAN,
     SAME,
+    SOUND,
     VERDICTS,
     arms,
     compare,
@@ -28,7 +30,38 @@ NEAR = 0.2  # the distance at which the words of study C's figure cut it in two
 class ReportFigure(NamedTuple):
     name: str
     draw: Callable[[list[dict]], Figure]  # from the records
-    alt: Callable[[list[dict]], str]
+    alt: Callable[[list[dict]], str] | None  # None: templates/answer.*.md has the words
+
+
+def draw_answer(records: list[dict]) -> Figure:
+    """Study B: what sound uses gain and cost, readable on a phone."""
+    fig = Figure(figsize=(4.6, 5.4), layout="constrained")
+    axis, ticks = fig.subplots(), dict[str, int]()
+    for block, (way, title) in enumerate(SOUND.items()):
+        top = block * (len(training.TRANSFORMS) + 1)
+        axis.text(0, top, title, transform=axis.get_yaxis_transform(), va="center", weight="bold")
+        ticks |= {f"{name}, {way}": top + i for i, name in enumerate(training.TRANSFORMS, 1)}
+    for images in sizes_with_results(records, "B")[:1]:
+        for label, scores, colour, marker, shift in (
+            ("clean", (CLEAN,), ORANGE, "o", -0.17),
+            ("low contrast", corrupted("contrast"), BLUE, "D", 0.17),
+        ):
+            rows = [row for row in compare(records, "B", images, scores) if row.label in ticks]
+            axis.errorbar(
+                [row.difference for row in rows], [ticks[row.label] + shift for row in rows],
+                xerr=[[row.difference - row.low for row in rows],
+                      [row.high - row.difference for row in rows]],
+                fmt=marker, color=colour, markersize=6, capsize=2, label=label,
+            )  # fmt: skip
+        fig.legend(loc="outside upper center", ncols=2, title="test images", frameon=False)
+    axis.axvline(0, color=INK, linewidth=0.8, zorder=0)
+    axis.set_yticks(list(ticks.values()), [label.partition(",")[0] for label in ticks])
+    axis.set_ylim(max(ticks.values()) + 0.5, -0.5)
+    axis.set_xlabel("accuracy gained or lost, in points")
+    axis.grid(alpha=0.3)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.tick_params(axis="y", length=0)
+    return fig
 
 
 def draw_study_a(records: list[dict]) -> Figure:
@@ -222,9 +255,10 @@ def _alt_of_prediction(records):
     )
 
 
+ANSWER = ReportFigure("answer", draw_answer, None)
 STUDY_A = ReportFigure("study_a", draw_study_a, _alt_of_differences("A"))
 STUDY_B = ReportFigure("study_b", draw_study_b, _alt_of_differences("B"))
 CORRUPTED = ReportFigure("study_b_corrupted", draw_corrupted, _alt_of_corrupted)
 SEVERITY = ReportFigure("study_b_severity", draw_severity, _alt_of_severity)
 STUDY_C = ReportFigure("study_c", draw_study_c, _alt_of_prediction)
-FIGURES = (STUDY_A, STUDY_B, CORRUPTED, SEVERITY, STUDY_C)
+FIGURES = (ANSWER, STUDY_A, STUDY_B, CORRUPTED, SEVERITY, STUDY_C)

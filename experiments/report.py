@@ -1,50 +1,58 @@
-"""The pages of the experiments: what the README shows, and all of it in results/report.md."""
+"""The pages of the experiments: the READMEs' answer and the reports; templates/ has their words.
 
-import textwrap
+The Chinese templates say in their own words what the English ones say, from the same values.
+"""
+
+import re
 from pathlib import Path
 
+import jinja2
 import numpy as np
 
 from augment_utils.corruptions import CORRUPTIONS
 from experiments import runs
-from experiments.chinese import chinese_page
 from experiments.compare import (
-    CLEAN,
     VERDICTS,
-    arms,
-    compare,
+    Comparison,
+    Table,
+    answer,
     corrupted,
     headlines,
     missing,
-    prediction_sentence,
+    predictions,
     provenance,
     published,
-    sentence,
-    sizes_with_results,
+    tables,
 )
-from experiments.figures import (
-    CORRUPTED,
-    FIGURES,
-    SEVERITY,
-    STUDY_A,
-    STUDY_B,
-    STUDY_C,
-)
+from experiments.figures import FIGURES
 from tools.files import write_file
-from tools.pages import figure_png, markdown_table, put_between_marks
+from tools.pages import figure_png, fill, markdown_table, put_between_marks
 
 COMMAND = "make results"
+READMES = {"README.md": "answer.en.md", "README.zh-CN.md": "answer.zh.md"}
+REPORTS = {"results/report.md": "report.en.md", "results/report.zh-CN.md": "report.zh.md"}
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+TEMPLATES.filters |= {
+    "size": lambda points: f"{abs(points):.1f}",
+    "signed": "{:+.1f}".format,
+    "thousands": "{:,}".format,
+    "transform": lambda row: row.label.partition(", ")[0],
+    "way": lambda row: row.label.partition(", ")[2],
+}
 
 
-def report(folder: Path, readme: Path, chinese: Path, page: Path, images: Path) -> str:
-    """Put the short tables into the README, all of them into a page, and draw the figures.
+def report(root: Path) -> str:
+    """Put the answer into both READMEs, write the reports under results/, and draw the figures.
 
     Parameters
     ----------
-    folder, readme, chinese, page, images : pathlib.Path
-        The records to read; the README, which has the two marks that the short tables go
-        between; the Chinese README, which has them too and gets the sentences; the page to
-        write, results/report.md; the folder for the figures.
+    root : pathlib.Path
+        The folder with README.md, README.zh-CN.md, images and results/runs.
 
     Returns
     -------
@@ -54,137 +62,61 @@ def report(folder: Path, readme: Path, chinese: Path, page: Path, images: Path) 
     Raises
     ------
     FileNotFoundError
-        There are no records, or one README is missing.
+        There are no records, or a README is missing.
     ValueError
-        A file that is no record, records of several data sets, or no marks in a README.
+        A file that is no record, records of several data sets, records that do not say what the
+        answer's sentences say, or no marks in a README.
     """
+    folder = root / "results" / "runs"
     records = published(folder)
     state = missing(records, folder)
-    pages = {readme: short_page(records, state), chinese: chinese_page(records)}
+    values = values_of(records, state)
     texts = {
-        path: put_between_marks(path.read_text("utf-8"), made, COMMAND)
-        for path, made in pages.items()
+        name: put_between_marks(
+            (root / name).read_text("utf-8"), page(template, values, "images"), COMMAND
+        )
+        for name, template in READMES.items()
+    }
+    texts |= {
+        name: page(template, values, "../images") + "\n" for name, template in REPORTS.items()
     }
     pictures = {figure.name: figure_png(figure.draw(records)) for figure in FIGURES}
     for name, png in pictures.items():
-        write_file(images / f"{name}.png", png)
-    write_file(page, full_page(records, state).encode())
-    for path, text in texts.items():
-        write_file(path, text.encode())
+        write_file(root / "images" / f"{name}.png", png)
+    for name, text in texts.items():
+        write_file(root / name, text.encode())
     return state
 
 
-def short_page(records: list[dict], state: str) -> str:
-    """What the README shows: the headlines, and for studies A and B a figure and a table."""
-    parts = [*headline_sentences(records), prediction_sentence(records)]
-    for study, figure in (("A", STUDY_A), ("B", STUDY_B)):
-        if sizes_with_results(records, study):
-            parts += [_picture(records, figure), comparison_table(records, study)]
-    for images in sizes_with_results(records, "B")[:1]:
-        parts += [_picture(records, SEVERITY), DIFFERENCE_NOTE, corruption_table(records, images)]
-    parts += [provenance(records)]
-    parts += [f"{state} All tables, figures and sentences: [results/report.md](results/report.md)."]
-    return _paragraphs(*parts)
-
-
-def full_page(records: list[dict], state: str) -> str:
-    """results/report.md."""
-    text = _paragraphs(
-        "# Does contrast equalization help a CNN?",
-        f"Made by `{COMMAND}` from the records in [runs](runs). {state}",
-        *headline_sentences(records),
-        prediction_sentence(records),
-        "## Where the numbers come from",
-        provenance(records),
-        "## Study A: the post's experiment, repaired",
-        *_study(records, "A", STUDY_A),
-        "## Study B: ten classes, a small modern CNN",
-        *_study(records, "B", STUDY_B),
-        *_corruptions(records),
-        "## Study C: how far a corrupted image ends from the clean one, without training",
-        distance_table(records),
-        prediction_sentence(records),
-        _picture(records, STUDY_C, "../images"),
-    )
-    return text + "\n"
-
-
-def _study(records, study, figure):
-    """On the clean test images."""
-    if not sizes_with_results(records, study):
-        return ["There are no results yet."]
-    parts = [_picture(records, figure, "../images"), comparison_table(records, study)]
-    for images in sizes_with_results(records, study):
-        parts += [f"### In words, {images:,} images", _sentences(records, study, images)]
-    return parts
-
-
-def _corruptions(records):
-    """Study B on the corrupted test images."""
-    sizes, parts = sizes_with_results(records, "B"), []
-    if sizes:
-        parts += ["## Study B under corruption", _picture(records, CORRUPTED, "../images")]
-        parts += [_picture(records, SEVERITY, "../images"), DIFFERENCE_NOTE]
-    for images in sizes:
-        parts += [f"### {images:,} images", corruption_table(records, images)]
-        for name in CORRUPTIONS:
-            parts += [
-                f"#### {name.capitalize()}, in words, {images:,} images",
-                _sentences(records, "B", images, corrupted(name)),
-            ]
-    return parts
-
-
-DIFFERENCE_NOTE = (
-    "Study B under corruption: difference to none in points, mean of the five severities, with its "
-    "95 % interval; = is not distinguishable."
-)
-
-
-def headline_sentences(records: list[dict]) -> list[str]:
-    """A paragraph for each headline."""
-    paragraphs = []
-    for each in headlines(records):
-        under = f" under {each.corruption}" if each.corruption else ""
-        counted = ", ".join(f"{each.verdicts[verdict]} {verdict}" for verdict in VERDICTS)
-        paragraphs.append(
-            f"**Study {each.study}{under}, {each.images:,} images**: of {each.verdicts.total()} "
-            f"uses of contrast, {counted}. "
-            f"Highest: {sentence(each.highest)}. Lowest: {sentence(each.lowest)}."
-        )
-    return paragraphs
-
-
-def comparison_table(records: list[dict], study: str) -> str:
-    """Accuracy, difference and verdict of every arm, for each size of training set."""
-    sizes = sizes_with_results(records, study)
-    by_size = [{row.label: row for row in compare(records, study, images)} for images in sizes]
-    header = [f"Study {study}"]
-    for images in sizes:
-        header += [f"{images:,} images: accuracy, %", "difference, points", "verdict", "seeds"]
-    lines = []
-    for arm in arms(study):
-        if any(arm.label in rows for rows in by_size):
-            lines.append([arm.label])
-            for rows in by_size:
-                lines[-1] += _cells(rows.get(arm.label))
-    return markdown_table(header, lines)
-
-
-def corruption_table(records: list[dict], images: int) -> str:
-    """Differences of every arm under each corruption, and their verdicts."""
-    columns = {
-        name: {row.label: row for row in compare(records, "B", images, corrupted(name))}
-        for name in CORRUPTIONS
+def values_of(records: list[dict], state: str) -> dict:
+    """What the templates name."""
+    made = tables(records)
+    return {
+        "answer": answer(made),
+        "headlines": headlines(made),
+        "predictions": predictions(records),
+        "tables": [{**table._asdict(), "markdown": comparison_table(table)} for table in made],
+        "distances": distance_table(records),
+        "alts": {figure.name: figure.alt(records) for figure in FIGURES if figure.alt},
+        "provenance": provenance(records),
+        "state": state,
+        "verdicts": VERDICTS,
+        "corruptions": CORRUPTIONS,
     }
-    accuracies = [f"{rows['none'].mean:.1f} %" for rows in columns.values()]
-    lines = [["none: accuracy", *accuracies]]
-    for arm in arms("B"):
-        rows = [of_label.get(arm.label) for of_label in columns.values()]
-        if arm.label != "none" and all(rows):
-            lines.append([arm.label, *map(_difference_and_verdict, rows)])
-    seeds = next(iter(columns.values()))["none"].seeds
-    return markdown_table([f"Study B, {images:,} images, {seeds} seeds", *CORRUPTIONS], lines)
+
+
+def page(template: str, values: dict, images: str) -> str:
+    """A template with its values, its paragraphs filled; `images` is the way to the figures."""
+    text = TEMPLATES.get_template(template).render(values, images=images)
+    return "\n\n".join(map(fill, re.split(r"\n{2,}", text.strip())))
+
+
+def comparison_table(table: Table) -> str:
+    """The verdict of every arm, and the numbers behind it."""
+    under = f" under {table.corruption}" if table.corruption else ""
+    header = [f"Study {table.study}{under}, {table.images:,} images", "verdict"]
+    header += ["difference, points", "accuracy, %", "seeds"]
+    return markdown_table(header, map(_cells, table.rows), text_columns=2)
 
 
 def distance_table(records: list[dict]) -> str:
@@ -199,47 +131,12 @@ def distance_table(records: list[dict]) -> str:
                 for corruption in CORRUPTIONS
             ]
             lines.append([condition, *(f"{mean:.2f}" for mean in means)])
-    return (
-        "Distance between a transformed corrupted image and the transformed clean one, in units of "
-        "the distance between two transformed clean images; mean of five severities.\n\n"
-        + markdown_table(["Transform", *CORRUPTIONS], lines)
-    )
+    return markdown_table(["Transform", *CORRUPTIONS], lines)
 
 
-def _sentences(records, study, images, scores=(CLEAN,)):
-    rows = [row for row in compare(records, study, images, scores) if row.label != "none"]
-    return "\n".join(f"- {sentence(row)}" for row in rows)
-
-
-def _cells(row):
-    if row is None:
-        return ["", "", "", ""]
-    accuracy = f"{row.mean:.1f} ± {row.half_width:.1f}"
+def _cells(row: Comparison) -> list[str]:
+    accuracy, seeds = f"{row.mean:.1f} ± {row.half_width:.1f}", str(row.seeds)
     if row.label == "none":
-        return [accuracy, "", "", str(row.seeds)]
-    star = "*" if row.after_holm else ""
-    return [accuracy, _difference(row), f"{row.verdict}{star}", str(row.seeds)]
-
-
-def _difference(row):
-    return f"{row.difference:+.1f} [{row.low:+.1f}, {row.high:+.1f}]"
-
-
-def _difference_and_verdict(row):
-    words = {"better": "better", "worse": "worse", "not distinguishable": "="}
-    return f"{_difference(row)} {words[row.verdict]}{'*' if row.after_holm else ''}"
-
-
-def _picture(records, figure, folder="images"):
-    table = figure in (STUDY_A, STUDY_B, CORRUPTED)
-    words = figure.alt(records) + table * " The table below has all the numbers."
-    return f"![{words}]({folder}/{figure.name}.png)"
-
-
-def _paragraphs(*parts):
-    return "\n\n".join(
-        part if part[0] in "!|#-" or "\n" in part
-        else textwrap.fill(part, 100, break_on_hyphens=False, break_long_words=False)
-        for part in parts
-        if part
-    )  # fmt: skip
+        return [row.label, "", "", accuracy, seeds]
+    difference = f"{row.difference:+.1f} [{row.low:+.1f}, {row.high:+.1f}]"
+    return [row.label, f"{row.verdict}{'*' * row.after_holm}", difference, accuracy, seeds]

@@ -85,13 +85,12 @@ def test_a_section_has_the_same_numbers(pair):
 
 def test_a_row_of_the_table_has_the_same_link_minutes_and_numbers():
     english, chinese = (
-        re.findall(r"^\| \d\d \|.*$", (ROOT / name).read_text("utf-8"), re.MULTILINE)
+        re.findall(r"^\| \d\d .*$", (ROOT / name).read_text("utf-8"), re.MULTILINE)
         for name in (ENGLISH, CHINESE)
     )
     assert len(english) == len(chinese) > 5
     for own, other in zip(english, chinese, strict=True):
         assert links_of(own) == links_of(other)
-        assert own.split("|")[1::3] == other.split("|")[1::3]  # the number and the minutes
         assert numbers(own) == numbers(other)
 
 

@@ -2,6 +2,8 @@
 
 import io
 import platform
+import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +52,18 @@ def markdown_table(
     """A table in Markdown, the columns of numbers aligned to the right."""
     rule = ["---"] * text_columns + ["---:"] * (len(header) - text_columns)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *lines])
+
+
+def fill(paragraph: str) -> str:
+    """In lines of 100 characters; a picture on one; a table, a heading or a list as it is."""
+    if paragraph[0] in "|#-":
+        return paragraph
+    line = " ".join(paragraph.split())
+    if line[0] in "!<":
+        return line
+    whole = re.sub(r"`[^`]+`", lambda code: code[0].replace(" ", "\0"), line)
+    lines = textwrap.fill(whole, 100, break_on_hyphens=False, break_long_words=False)
+    return lines.replace("\0", " ")
 
 
 def figure_png(fig: "Figure") -> bytes:

@@ -20,8 +20,9 @@ from tools import ROOT
 from tools.address import public_address
 
 OTHERS = (  # pages that are no notebooks
-    *("README.zh-CN", "book/index", "book/run", "book/results", "book/glossary", "book/reference"),
-    *("results/report", "assignments/README", "CONTRIBUTING"),
+    *("README.zh-CN", "book/index", "book/run", "book/glossary", "book/reference"),
+    *("results/report", "results/report.zh-CN", "results/speed"),
+    *("assignments/README", "CONTRIBUTING"),
 )
 PAGES = [*OTHERS, *(f"notebooks/{path.stem}" for path in PATHS)]
 OUTSIDE = {  # where links may lead

@@ -10,15 +10,15 @@ from scipy import stats
 
 from augment_utils import training
 from augment_utils.corruptions import CORRUPTIONS, SEVERITIES
-from experiments import chinese, figures, report, runs
 from experiments import compare as compared
+from experiments import figures, report, runs
 from tests.common import call
 from tests.notebooks.rules import look_alike
 from tools import ROOT
 
 NAMES = [f"{name} {severity}" for name in CORRUPTIONS for severity in SEVERITIES]
 PICTURES = [f"{figure.name}.png" for figure in figures.FIGURES]
-READMES = ["README.md", "README.zh-CN.md"]
+READMES, REPORTS = list(report.READMES), list(report.REPORTS)
 
 
 def record(study, condition, images, seed, **content):
@@ -106,9 +106,13 @@ def test_holms_procedure_stops_at_the_first_that_fails():
     ],
 )
 def test_a_sentence_says_the_verdict_and_the_interval(differences, words):
-    *_, both = compared.compare(small_grid(differences), "A", 10_000)
-    assert compared.sentence(both).startswith(words)
-    assert compared.sentence(both).count("over 3 seeds") == 1
+    records = small_grid(differences)
+    *_, both = compared.compare(records, "A", 10_000)
+    (line,) = re.findall(r"^- (CLAHE, both sides: .*)$", page_of(records), re.MULTILINE)
+    assert line.startswith(words) and line.count("over 3 seeds") == 1
+    assert line.endswith("it does not survive Holm's correction)") == (
+        both.verdict != "not distinguishable" and not both.after_holm
+    )
 
 
 def test_every_run_of_the_grid_has_its_row():
@@ -141,7 +145,10 @@ def test_a_perfect_prediction_is_one(sign):
     assert compared.prediction(foretold(sign), 10_000) is None
 
 
-@pytest.mark.parametrize("figure", figures.FIGURES, ids=lambda figure: figure.name)
+DESCRIBED = [figure for figure in figures.FIGURES if figure.alt]  # the answer's are in a template
+
+
+@pytest.mark.parametrize("figure", DESCRIBED, ids=lambda figure: figure.name)
 def test_the_words_for_a_figure_are_few(figure):
     assert 30 < len(figure.alt(compared.published()).split()) < 120
     assert figure.alt([]).endswith("No results yet.")
@@ -168,18 +175,13 @@ def repository(tmp_path):
     return tmp_path
 
 
-def make(repository):
-    return report.report(
-        repository / "results" / "runs",
-        *(repository / name for name in READMES),
-        repository / "results" / "report.md",
-        repository / "images",
-    )
+def page_of(records, template="report.en.md"):
+    return report.page(template, report.values_of(records, ""), "../images")
 
 
 def test_pages_and_figures_are_those_of_the_records(repository):
-    make(repository)
-    for name in (*READMES, "results/report.md"):
+    report.report(repository)
+    for name in (*READMES, *REPORTS):
         assert (repository / name).read_text("utf-8") == (ROOT / name).read_text("utf-8"), name
     assert sorted(path.name for path in (repository / "images").iterdir()) == sorted(PICTURES)
     for name in PICTURES:
@@ -188,49 +190,71 @@ def test_pages_and_figures_are_those_of_the_records(repository):
 
 
 def test_twice_gives_the_same_bytes(repository):
-    written = [repository / name for name in (*READMES, "results/report.md")]
+    written = [repository / name for name in (*READMES, *REPORTS)]
     written += [repository / "images" / name for name in PICTURES]
-    make(repository)
+    report.report(repository)
     first = [path.read_bytes() for path in written]
-    for path in written[2:]:
+    for path in written[len(READMES) :]:
         path.unlink()
-    make(repository)
+    report.report(repository)
     assert [path.read_bytes() for path in written] == first
 
 
-def test_a_changed_record_changes_the_page(repository):
-    path = next((repository / "results" / "runs").glob("A_none_2000_seed0_*.json"))
-    changed = json.loads(path.read_text("utf-8"))
-    changed["scores"]["clean"]["raw"] += 0.05
-    path.write_text(json.dumps(changed), "utf-8")
-    make(repository)
-    for name in READMES:
+def change_accuracy(repository, pattern, difference):
+    for path in (repository / "results" / "runs").glob(pattern):
+        changed = json.loads(path.read_text("utf-8"))
+        changed["scores"]["clean"]["raw"] += difference
+        path.write_text(json.dumps(changed), "utf-8")
+
+
+def test_changed_records_change_the_pages(repository):
+    change_accuracy(repository, "B_none_10000_*", 0.001)
+    report.report(repository)
+    for name in (*READMES, *REPORTS):
         assert (repository / name).read_text("utf-8") != (ROOT / name).read_text("utf-8")
+
+
+def test_records_that_contradict_the_answer_are_not_written_down(repository):
+    change_accuracy(repository, "B_none_10000_*", -0.1)
+    with pytest.raises(ValueError, match=r"the records do not say what .*answer.*write these anew"):
+        report.report(repository)
+    assert (repository / "README.md").read_text("utf-8") == (ROOT / "README.md").read_text("utf-8")
 
 
 def test_what_is_missing_or_failed_is_said(repository):
     folder = repository / "results" / "runs"
-    before = make(repository)
+    before = report.report(repository)
     next(folder.glob("A_none_2000_seed0_*.json")).unlink()
     (folder / "A_none_2000_seed0_00000000.failed.json").write_text("{}")
-    said = make(repository)
+    said = report.report(repository)
     assert said != before and "of study A with 2,000 images" in said
     assert "Failed at their last try: 1." in said
-    assert said.split(".")[0] in (repository / "README.md").read_text("utf-8").replace("\n", " ")
+    assert said.split(".")[0] in (repository / REPORTS[0]).read_text("utf-8").replace("\n", " ")
 
 
 def test_one_study_alone_gives_pages_and_figures():
     records = small_grid([1.0, 2.5, 0.5])
-    short, full = report.short_page(records, ""), report.full_page(records, "")
-    assert "Study A" in short and "Study B" not in short
-    assert full.count("There are no results yet.") == 1
-    for page in (short, full):
-        assert "is not known before both have run" in page
-    in_chinese = chinese.chinese_page(records)
-    assert "研究 A" in in_chinese and "研究 B" not in in_chinese
+    full, in_chinese = page_of(records), page_of(records, "report.zh.md")
+    assert "**Study A" in full and "**Study B" not in full
+    assert full.count("There are no results yet.") == 1 + len(CORRUPTIONS)
+    assert full.count("is not known before") == 3  # the answer, and twice the prediction
+    assert "**研究 A" in in_chinese and "**研究 B" not in in_chinese
+    assert in_chinese.count("还不知道") == 2
     for figure in figures.FIGURES:
         figure.draw(records)
+    for figure in DESCRIBED:
         assert ("No results yet." in figure.alt(records)) == (figure is not figures.STUDY_A)
+
+
+def test_the_report_begins_with_the_answer_and_its_tables_with_the_verdict():
+    page = (ROOT / REPORTS[0]).read_text("utf-8")
+    places = [page.index(each) for each in ("**On clean images", "**Study A, ", "| Study A, ")]
+    assert places == sorted(places) and places[0] < 100
+    headers = re.findall(r"^\| (Study .*) \|$", page, re.MULTILINE)
+    assert len(headers) == len(set(headers)) == 4 + 2 * len(CORRUPTIONS)  # one for each size
+    assert {header.partition(" | ")[2] for header in headers} == {
+        "verdict | difference, points | accuracy, % | seeds"
+    }
 
 
 def test_records_of_two_data_sets_are_not_mixed(repository):
@@ -240,7 +264,7 @@ def test_records_of_two_data_sets_are_not_mixed(repository):
     with pytest.raises(
         ValueError, match=r"got records of 2 data sets .*ffffffffffff.*expected one"
     ):
-        make(repository)
+        report.report(repository)
 
 
 @pytest.mark.parametrize("stale", [{"protocol": 0}, {"sizes": {"epochs": 1}}])
@@ -258,31 +282,40 @@ def test_the_page_counts_the_seeds_of_the_records():
 
 
 def test_the_chinese_sentences_say_what_the_english_ones_say():
-    assert list(chinese.TRANSFORMS) == list(training.TRANSFORMS)
-    assert list(chinese.WAYS) == list(compared.WAYS)
-    assert tuple(chinese.VERDICTS) == compared.VERDICTS
-    assert set(chinese.UNDER) == {None, *CORRUPTIONS}
     records = compared.published()
-    english = [*report.headline_sentences(records), compared.prediction_sentence(records)]
-    translated = chinese.chinese_page(records).split("\n\n")
-    assert len(translated) == len(english) + 1  # the last one says where the tables are
-    for own, other in zip(english, translated, strict=False):
-        numbers = [re.findall(r"[+-]?\d[\d.,]*\b", text) for text in (own, other)]
-        assert numbers[0] == numbers[1]
-        assert own.count("better than none by") == other.count("比不用时高")
-        assert own.count("worse than none by") == other.count("比不用时低")
-        assert own.count("it does not survive") == other.count("不再成立")
+    for templates in (report.READMES, report.REPORTS):
+        english, translated = (page_of(records, name).split("\n## ") for name in templates.values())
+        assert len(translated) in (1, 3)  # the answer; what was asked, headlines
+        for own, other in zip(english[::2], translated[::2], strict=False):
+            own, other = (" ".join(text.split()) for text in (own, other))
+            numbers = [re.findall(r"[+-]?\d[\d.,]*\b", text) for text in (own, other)]
+            assert numbers[0] == numbers[1] != []
+            assert own.count("better than none by") == other.count("比不用时高")
+            assert own.count("worse than none by") == other.count("比不用时低")
+            assert own.count("; it does not survive") == other.count("；经 Holm 校正后不再成立")
+
+
+def test_every_name_has_a_chinese_one():
+    values = report.values_of(small_grid([1.0, 2.0]), "") | {"images": ""}
+    answer, full = (
+        report.TEMPLATES.get_template(name).make_module(values)
+        for name in ("answer.zh.md", "report.zh.md")
+    )
+    assert list(answer.TRANSFORMS) == list(training.TRANSFORMS)
+    assert list(full.WAYS) == list(compared.WAYS)
+    assert tuple(full.VERDICTS) == compared.VERDICTS
+    assert tuple(full.UNDER) == tuple(CORRUPTIONS)
 
 
 @pytest.mark.parametrize("name", READMES)
 def test_without_records_or_marks_it_says_so(repository, name):
     (repository / name).write_text("nothing", "utf-8")
     with pytest.raises(ValueError, match="the README needs one line <!-- made by `make results`"):
-        make(repository)
+        report.report(repository)
     shutil.rmtree(repository / "results" / "runs")
     (repository / "results" / "runs").mkdir()
     with pytest.raises(FileNotFoundError, match="experiments run"):
-        make(repository)
+        report.report(repository)
 
 
 def test_the_command_makes_them(repository):
@@ -290,7 +323,7 @@ def test_the_command_makes_them(repository):
     assert done.stdout.strip() == compared.missing(
         compared.published(repository / "results" / "runs"), repository / "results" / "runs"
     )
-    assert (repository / "results" / "report.md").exists()
+    assert all((repository / name).exists() for name in REPORTS)
 
 
 def test_the_records_are_small_and_all_of_one_kind():
