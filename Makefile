@@ -4,6 +4,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.made-from-lock
 
+# oldest and colab: nothing newer than what they were last tried with
+INSTALL = build/$@/bin/python -m uv pip install --quiet --python build/$@ --exclude-newer 2026-11-26
+define TRY_NOTEBOOKS_AND_MODULE
+build/$@/bin/python -m uv pip freeze --python build/$@ --exclude-editable > build/$@/pins.txt
+$(INSTALL) -c build/$@/pins.txt -e '.[notebooks,test]'
+build/$@/bin/python -m tools.notebooks --output-dir build/$@/executed
+build/$@/bin/python -m pytest tests/augment_utils
+endef
+
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
@@ -46,10 +55,22 @@ grade: $(READY)  ## grade assignments/submitted (KEPT=1: the submissions kept in
 newcomer: $(READY)  ## follow the README in an empty folder with an empty home; puts the times into it
 	$(BIN)/python -m tests.newcomer
 
+oldest:  ## run notebooks and the module's tests with the lowest versions that pyproject.toml allows
+	$(PYTHON) -m venv --clear build/oldest
+	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(INSTALL) --resolution lowest-direct -e '.[notebooks]'
+	$(TRY_NOTEBOOKS_AND_MODULE)
+
+colab:  ## the same with what Google Colab has (PYTHON=python3.13, as there)
+	$(PYTHON) -m venv --clear build/colab
+	build/colab/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(INSTALL) -c tests/environment/colab-2026-08-19.txt -e '.[notebooks]'
+	$(TRY_NOTEBOOKS_AND_MODULE)
+
 newest:  ## run the tests with the newest versions instead of the locked ones (PRE=1: and pre-releases)
 	$(PYTHON) -m venv --clear build/newest
 	build/newest/bin/python -m pip install --quiet --disable-pip-version-check $(if $(PRE),--pre) \
-		-e '.[test,bench,experiments,classroom,book]'
+		-e '.[notebooks,test,bench,experiments,classroom,book]'
 	build/newest/bin/python -m pytest --deselect tests/test_environment.py::test_what_is_installed_is_what_is_locked
 
 env: $(READY)  ## make the environment in .venv, if it is missing or out of date
@@ -69,4 +90,4 @@ $(READY): requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-.PHONY: help run test lab data refresh bench results book address assignments grade newcomer newest env lock
+.PHONY: help run test lab data refresh bench results book address assignments grade newcomer oldest colab newest env lock

@@ -11,13 +11,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import ipywidgets as widgets
 import numpy as np
 import skimage
-import traitlets
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from PIL import Image
+
+try:
+    import ipywidgets as widgets
+    import traitlets
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from PIL import Image
+except ModuleNotFoundError as missing:
+    missing.msg += "; the explorer needs augment-utils' extra `notebooks`"
+    raise
 
 import augment_utils as au
 from augment_utils.contrast import COLORS

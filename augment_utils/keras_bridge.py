@@ -143,13 +143,17 @@ def quiet_startup() -> Iterator[None]:
 
     Without a GPU, its compiled part writes messages with timestamps straight to the process's
     standard error before any setting of TensorFlow's can stop it, and they would end up in a
-    notebook's outputs. Errors of the import itself are raised as ever.
+    notebook's outputs. Errors of the import itself are raised as ever; that it is not installed
+    is said with the extra that brings it.
     """
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
         yield
+    except ModuleNotFoundError as missing:
+        missing.msg += "; TensorFlow comes with augment-utils' extra `notebooks`"
+        raise
     finally:
         os.dup2(kept, 2)
         os.close(kept)

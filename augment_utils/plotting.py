@@ -4,12 +4,17 @@ import base64
 import io
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
-from IPython.display import display
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from PIL import Image
+
+try:
+    import matplotlib.pyplot as plt
+    from IPython.display import display
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from PIL import Image
+except ModuleNotFoundError as missing:
+    missing.msg += "; figures need augment-utils' extra `notebooks`"
+    raise
 
 # Okabe & Ito's colour-blind-safe palette; line styles say the same again.
 INK, GREY = "#000000", "#9AA5AD"

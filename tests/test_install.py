@@ -1,4 +1,4 @@
-"""The lock against an index that has moved on: newer releases of everything, older pips and new.
+"""Installing: the lock from an index that has moved on, the package beside what others have.
 
 An older pip that meets a requirement with extras (coverage[toml]) takes the newest release for it,
 not the one that the lock pins without extras, and then refuses that for not being pinned. The index
@@ -7,6 +7,7 @@ here is a folder of pages and of wheels that hold nothing but metadata.
 
 import hashlib
 import importlib.metadata
+import json
 import os
 import re
 import shutil
@@ -16,8 +17,11 @@ import zipfile
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
-from test_environment import ENVIRONMENT, ROOT, UV_LOCK
+
+from tests.common import python
+from tests.test_environment import ENVIRONMENT, PROJECT, ROOT, UV_LOCK
 
 PYTHONS = ("3.11", "3.12", "3.13")
 NEWEST = "the newest pip"
@@ -88,12 +92,12 @@ def pip(request, tmp_path_factory):
     subprocess.run([interpreter, "-m", "venv", "--without-pip", folder / "environment"], check=True)
     python = next(path for path in folder.glob("environment/*/python*") if path.is_file())
     variables = {k: v for k, v in os.environ.items() if not k.startswith("PIP_")}
-    variables |= {"PYTHONPATH": str(wheel), "PIP_CONFIG_FILE": os.devnull}
+    variables |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
-    def run(*arguments):
+    def run(*arguments, installed=""):
         return subprocess.run(
-            [python, "-m", "pip", "--disable-pip-version-check", *map(str, arguments)],
-            env=variables,
+            [python, "-m", "pip", *map(str, arguments)],
+            env=variables | {"PYTHONPATH": f"{wheel}{os.pathsep}{installed}"},
             capture_output=True,
             text=True,
         )
@@ -139,8 +143,8 @@ def interpreter_of(version):
     return asked.stdout.strip()
 
 
-def try_to_install(pip, index, *arguments):
-    return pip("install", "--dry-run", "--index-url", index.as_uri(), *arguments)
+def try_to_install(pip, index, *arguments, **beside):
+    return pip("install", "--dry-run", "--index-url", index.as_uri(), *arguments, **beside)
 
 
 def test_the_lock_installs_when_everything_has_a_newer_release(pip, index, tmp_path):
@@ -171,3 +175,113 @@ def test_conda_installs_the_lock_from_a_file_beside_it(pip, index, tmp_path):
     done = try_to_install(pip, folder, "-U", "-r", tmp_path / "condaenv.requirements.txt")
     assert done.returncode == 0, done.stderr
     assert "99999" not in done.stdout and "tensorflow" in done.stdout.splitlines()[-1]
+
+
+# ---- what a machine that is not ours needs
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The package's wheel, built by the locked setuptools outside of the checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE", "LICENSE-text"):
+        shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT / "augment_utils", folder / "augment_utils")
+    done = python(
+        *("-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"),
+        *("--wheel-dir", folder, folder),
+        cwd=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    return next(folder.glob("*.whl"))
+
+
+@pytest.mark.parametrize("pip", ["3.13"], indirect=True)
+@pytest.mark.parametrize("extra", ["", "[notebooks]"])
+def test_beside_what_colab_has_the_package_replaces_nothing(pip, index, wheel, tmp_path, extra):
+    colab = [
+        Requirement(line)
+        for line in (ROOT / "tests/environment/colab-2026-08-19.txt").read_text().splitlines()
+        if line and line[0] != "#"
+    ]
+    for pin in colab:
+        (version,) = pin.specifier
+        write_wheel(tmp_path, pin.name, version.version, [])
+    for path in tmp_path.glob("*.whl"):
+        zipfile.ZipFile(path).extractall(tmp_path / "installed")
+    done = try_to_install(pip, index[0], f"{wheel}{extra}", installed=tmp_path / "installed")
+    assert done.returncode == 0, done.stderr
+    changes = done.stdout.splitlines()[-1]
+    assert changes.startswith("Would install") and " augment-utils-" in changes
+    assert [pin.name for pin in colab if re.search(rf" {pin.name}-\d", changes)] == []
+
+
+LIGHT = """
+import importlib.abc, json, sys
+
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in refused:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+refused = set(json.loads(sys.argv[1]))
+sys.meta_path.insert(0, Refuse())
+import augment_utils as au
+"""
+USE = """
+images = au.load_photo_patches(train_per_class=20, test_per_class=10).x_train[::20]
+for transform in (au.contrast_stretching, au.histogram_equalization,
+                  au.adaptive_histogram_equalization, au.clahe):
+    assert transform(images).shape == images.shape
+au.as_preprocessing_function(au.clahe, probability=0.5)(images[0].astype("float32"))
+import augment_utils.corruptions, augment_utils.training, augment_utils.classroom
+"""
+
+
+def run_with_light_dependencies(code):
+    """Run code that finds, of all that is installed, only what the package itself depends on."""
+    needs, found = [Requirement(line) for line in PROJECT["dependencies"]], set()
+    while needs:
+        needed = needs.pop()
+        if needed.marker and not needed.marker.evaluate({"extra": ""}):
+            continue
+        if (name := canonicalize_name(needed.name)) not in found:
+            found.add(name)
+            needs += map(Requirement, importlib.metadata.requires(name) or [])
+    refused = [
+        module
+        for module, owners in importlib.metadata.packages_distributions().items()
+        if not found.intersection(map(canonicalize_name, owners)) and module != "augment_utils"
+    ]
+    assert {"tensorflow", "keras", "matplotlib", "IPython", "ipywidgets"} <= set(refused)
+    return python("-c", LIGHT + code, json.dumps(refused), PYTHONPATH=ROOT)
+
+
+def test_the_transforms_need_the_light_dependencies_alone():
+    done = run_with_light_dependencies(USE)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "missing"),
+    [
+        ("import augment_utils.plotting", "matplotlib"),
+        ("import augment_utils.explorer", "ipywidgets"),
+        ("au.as_dataset_map(au.clahe)", "tensorflow"),
+    ],
+)
+def test_what_needs_more_names_the_extra_that_brings_it(code, missing):
+    done = run_with_light_dependencies(code)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert f"No module named '{missing}'; " in last and "extra `notebooks`" in last
+    assert any(missing in line for line in PROJECT["optional-dependencies"]["notebooks"])
+
+
+def test_from_a_wheel_the_notebooks_cannot_be_run_and_that_is_said(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    assert {path.name.split("-")[0] for path in tmp_path.iterdir()} == {"augment_utils"}
+    done = python("-m", "augment_utils", "run", cwd=tmp_path, PYTHONPATH=tmp_path)
+    assert done.returncode != 0 and done.stdout == ""
+    assert "in a clone of the repository" in done.stderr
