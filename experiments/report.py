@@ -113,9 +113,8 @@ def page(template: str, values: dict, images: str) -> str:
 
 def comparison_table(table: Table) -> str:
     """The verdict of every arm, and the numbers behind it."""
-    under = f" under {table.corruption}" if table.corruption else ""
-    header = [f"Study {table.study}{under}, {table.images:,} images", "verdict"]
-    header += ["difference, points", "accuracy, %", "seeds"]
+    columns = ["verdict", "difference, points", "accuracy, %", "seeds"]
+    header = [f"Study {table.study}, {table.images:,} images", *columns]
     return markdown_table(header, map(_cells, table.rows), text_columns=2)
 
 

@@ -248,6 +248,19 @@ def test_a_page_is_accessible_and_fits(name, served, open_page):
         assert violations(page, "article", preload=False) == []
 
 
+@pytest.mark.parametrize("name", ["README.zh-CN", "results/report", "results/speed"])
+def test_tables_are_as_wide_as_the_page_and_show_their_second_column_on_a_phone(
+    name, book, open_page
+):
+    page = open_page((book / f"{name}.html").as_uri())
+    fits = "all => all.map(one => one.offsetWidth <= one.parentElement.clientWidth)"
+    assert {*page.eval_on_selector_all("article table", fits)} == {True}
+    page = open_page((book / f"{name}.html").as_uri(), PHONE)
+    ends = "all => all.map(one => one.getBoundingClientRect().right)"
+    second = page.eval_on_selector_all("article table tr > :nth-child(2)", ends)
+    assert 0 < max(second) <= PHONE["width"]
+
+
 def test_the_gallery_leads_to_a_notebook_from_disk_and_served(book, served, open_page):
     for root in (book.as_uri(), served):
         page = open_page(f"{root}/index.html")
