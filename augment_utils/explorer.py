@@ -61,8 +61,8 @@ LAYOUT = "Original, result and difference; histogram and CDF under the first two
 # new picture mends that, and lets the text below it be spoken when it changes.
 FOR_SCREEN_READERS = (
     "const all = selector => this.closest('.explorer').querySelectorAll(selector);"
-    "all('.widget-slider').forEach(slider => {"
-    "const handle = slider.querySelector('[role=slider]');"
+    "all('.widget-slider [role=slider]').forEach(handle => {"
+    "const slider = handle.closest('.widget-slider');"
     "handle.setAttribute('aria-label', slider.querySelector('label').textContent);"
     "handle.setAttribute('aria-valuetext', slider.querySelector('.widget-readout').textContent)});"
     "all('.readout .widget-html-content').forEach(e => e.setAttribute('aria-live', 'polite'))"
@@ -132,13 +132,17 @@ class Explorer(widgets.VBox):
         """What is shown, for who cannot see it."""
         return " ".join([*(panel.words for panel in self._visible()), self.difference]).strip()
 
+    _ipython_display_ = None  # of ipywidgets 7, which Colab has: it would come before the other
+
     def _repr_mimebundle_(self, **kwargs):
         """The widget, and its picture for a page without a kernel."""
         pictures = [Image.open(io.BytesIO(to_png(panel.figure))) for panel in self._visible()]
         whole = Image.new("RGB", (pictures[0].width, sum(p.height for p in pictures)))
         for i, picture in enumerate(pictures):
             whole.paste(picture, (0, i * picture.height))
-        data = super()._repr_mimebundle_(**kwargs) | {
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        data = {
+            "application/vnd.jupyter.widget-view+json": view,
             "image/png": _base64_png(whole, optimize=True),
             "text/plain": f"<Explorer: {self.words}>",
         }
@@ -387,7 +391,7 @@ class ImageChooser(widgets.VBox):
             return Chosen(getattr(skimage.data, name)(), name, f"skimage.data.{name}()")
         if self.source.value == FILE:
             if owner is self.upload:
-                return _uploaded(self.upload.value[0])
+                return _uploaded(self.upload.value)
             path = self.path.value
             return Chosen(read_image(path), Path(path).name, f"skimage.io.imread({path!r})")
         data, rows = self._training_images(), np.arange(self.total)
@@ -462,9 +466,10 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     return pixels
 
 
-def _uploaded(file):
-    """From FileUpload's dict; under its own name, by whose end its reader is chosen."""
-    name = Path(file["name"]).name
+def _uploaded(files):
+    """From FileUpload's value; under its own name, by whose end its reader is chosen."""
+    (file,) = files.values() if isinstance(files, dict) else files  # ipywidgets 7, and later ones
+    name = Path(file.get("metadata", file)["name"]).name
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         path.write_bytes(file["content"])

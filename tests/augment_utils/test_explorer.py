@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
+import ipywidgets
 import nbformat
 import numpy as np
 import pytest
@@ -110,7 +111,11 @@ def upload(explorer, path):
     path = Path(path)
     content = memoryview(path.read_bytes())
     file = {"name": path.name, "type": "image/png", "size": len(content), "content": content}
-    explorer.chooser.upload.value = ({**file, "last_modified": datetime.now(UTC)},)
+    if ipywidgets.__version__.startswith("7."):  # Colab's
+        value = {path.name: {"metadata": file, "content": path.read_bytes()}}
+    else:
+        value = ({**file, "last_modified": datetime.now(UTC)},)
+    explorer.chooser.upload.set_trait("value", value)
 
 
 def test_the_button_shows_the_line():
