@@ -185,7 +185,7 @@ def test_points_given_by_hand_stay_and_nothing_is_run_twice(tmp_path):
     assert course.grade(folder)[0].waiting == ["explain"]
     notebook = folder / "autograded" / "right" / name / f"{name}.ipynb"
     first = notebook.stat().st_mtime_ns
-    with course._nbgrader(folder).gradebook as gradebook:
+    with course._nbgrader(folder) as api, api.gradebook as gradebook:
         grade = gradebook.find_grade("explain", name, name, "right")
         grade.manual_score, grade.needs_manual_grade = 3.0, False
         gradebook.db.commit()
