@@ -55,9 +55,6 @@ grade: $(READY)  ## grade assignments/submitted (KEPT=1: the submissions kept in
 	$(if $(KEPT),$(BIN)/python -m tests.assignments.kept_submissions build/course)
 	$(BIN)/python -m assignments grade $(if $(KEPT),--course build/course)
 
-newcomer: $(READY)  ## follow the README in an empty folder with an empty home; puts the times into it
-	$(BIN)/python -m tests.newcomer
-
 oldest:  ## run notebooks and the module's tests with the lowest versions that pyproject.toml allows
 	$(PYTHON) -m venv --clear build/oldest
 	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check uv

@@ -19,11 +19,13 @@ from tests.notebooks.rules import (
 )
 from tools.notebooks import IMAGES, figures_of, has_parameters
 
-
 # nbval runs the others, but on CIFAR-10 where that is at hand
 those_that_train_and_slowly_the_others = pytest.mark.parametrize(
     "path",
-    [path if has_parameters(path) else pytest.param(path, marks=pytest.mark.slow) for path in PATHS],
+    [
+        path if has_parameters(path) else pytest.param(path, marks=pytest.mark.slow)
+        for path in PATHS
+    ],
     ids=lambda path: path.stem,
 )
 
