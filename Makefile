@@ -19,8 +19,11 @@ help:  ## this list
 run: $(READY)  ## execute all notebooks into build/executed, with a table at the end (TIER=smoke: small)
 	$(BIN)/python -m tools.notebooks $(if $(TIER),--tier $(TIER))
 
-test: $(READY)  ## run all tests, those of the notebooks too (SLOW=1: longer ones too, as .ci/run does)
-	$(if $(SLOW),AUGMENT_SLOW=1) $(BIN)/python -m pytest
+test: $(READY)  ## re-run the notebooks, compare their outputs, and test all the rest, in some minutes
+	$(BIN)/python -m pytest
+
+check: test  ## and then what takes longer: training at full size, killed runs, all submissions, ...
+	$(BIN)/python -m pytest -m slow --hypothesis-profile=many
 
 lab: $(READY)  ## open JupyterLab on this machine, in notebooks/
 	$(BIN)/python -m jupyterlab --ip=127.0.0.1 --LabApp.default_url=/lab/tree/notebooks
@@ -51,9 +54,6 @@ assignments: $(READY)  ## make and check the students' notebooks in assignments/
 grade: $(READY)  ## grade assignments/submitted (KEPT=1: the submissions kept in tests, in build/course)
 	$(if $(KEPT),$(BIN)/python -m tests.assignments.kept_submissions build/course)
 	$(BIN)/python -m assignments grade $(if $(KEPT),--course build/course)
-
-newcomer: $(READY)  ## follow the README in an empty folder with an empty home; puts the times into it
-	$(BIN)/python -m tests.newcomer
 
 oldest:  ## run notebooks and the module's tests with the lowest versions that pyproject.toml allows
 	$(PYTHON) -m venv --clear build/oldest
@@ -90,4 +90,4 @@ $(READY): requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-.PHONY: help run test lab data refresh bench results book address assignments grade newcomer oldest colab newest env lock
+.PHONY: help run test check lab data refresh bench results book address assignments grade oldest colab newest env lock

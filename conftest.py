@@ -4,23 +4,34 @@ With CIFAR-10 at hand (AUGMENT_DATA, or a verified copy in Keras' cache) every o
 compared. Without it everything runs on the embedded photo patches, and only what is tagged
 `nbval-check-output`, which holds on any images, is compared. Nothing is downloaded.
 
-Tests that are marked slow run where AUGMENT_SLOW is set (`make test SLOW=1`).
+Tests that are marked slow are left to `make check`, among them nbval of the notebooks that train.
+The cells of a notebook are run by one worker, and so is a group of tests that share what is dear to
+make; groups come first, so that none is left over when the rest is done.
 
 Tests that need a browser ask for the fixture `browser`. Where there is none they are skipped,
 and the last lines of the run say so in red.
 """
 
+import contextlib
+import functools
 import os
 import shutil
 
+import nbval.kernel
 import pytest
+from hypothesis import settings
+from jupyter_client import KernelManager
 
 from augment_utils import load_cifar10
 from augment_utils.datasets import find_cached_archive, is_cifar10
+from tools.kernels import private_kernels
+from tools.notebooks import has_parameters
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 NO_BROWSER = "there is no Chromium to drive"
 AT_HAND = "AUGMENT_TESTS_CIFAR10"  # from the first process to xdist's workers
+
+settings.register_profile("many")  # --hypothesis-profile=many: more random inputs, in test_fuzz.py
 
 
 def pytest_configure(config):
@@ -34,11 +45,23 @@ def pytest_configure(config):
     if hasattr(config.option, "nbval"):
         config.option.nbval = cifar10_at_hand()
         config.option.nbval_lax = not cifar10_at_hand()
+    until_the_end = contextlib.ExitStack()
+    config.add_cleanup(until_the_end.close)
+    settings = until_the_end.enter_context(private_kernels())
+    nbval.kernel.KernelManager = functools.partial(KernelManager, config=settings)
 
 
-def pytest_runtest_setup(item):
-    if item.get_closest_marker("slow") and not os.environ.get("AUGMENT_SLOW"):
-        pytest.skip("slow: make test SLOW=1")
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks, and xdist reads the groups
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.suffix == ".ipynb":
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+            if trains(item.path):
+                item.add_marker("slow")
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
+trains = functools.cache(has_parameters)
 
 
 def pytest_report_header():

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
-from traitlets.config import Config, PyFileConfigLoader
+from traitlets.config import PyFileConfigLoader
 
 from augment_utils.classroom import CLASS_FILE, read_class_file
 from tools.files import make_writable, write_file
+from tools.kernels import private_kernels
 
 EXAMPLE = "example"  # the id with which sources are validated and releases tried
 PYTEST_INI = """\
@@ -84,9 +85,10 @@ def release(course: str | os.PathLike, check: bool = True) -> list[Released]:
     """
     course, results = Path(course).absolute(), []
     make_writable(course)
-    api = _nbgrader(course)
+    with _nbgrader(course) as api:
+        for name in assignments_of(course):
+            _release(api, course, name)
     for name in assignments_of(course):
-        _release(api, course, name)
         notebook = course / "release" / name / f"{name}.ipynb"
         cells, wrong = _graded_cells(notebook), []
         tests = {cell["grade_id"]: cell["points"] for cell in cells if not cell["solution"]}
@@ -132,15 +134,16 @@ def grade(
             f"ASSIGNMENT/ASSIGNMENT.ipynb, where ASSIGNMENT is one of {', '.join(names)}"
         )
     make_writable(course)
-    api, results = _nbgrader(course), []
-    for name in sorted({name for name, _ in handed_in}):
-        _release(api, course, name)
-    for name, student in sorted(handed_in):
-        results.append(_grade_one(api, course, name, student))
-        if progress:
-            progress(results[-1])
-        of_this = [one for one in results if one.assignment == name]
-        _write_csv(course / "grades" / f"{name}.csv", of_this)
+    results = []
+    with _nbgrader(course) as api:
+        for name in sorted({name for name, _ in handed_in}):
+            _release(api, course, name)
+        for name, student in sorted(handed_in):
+            results.append(_grade_one(api, course, name, student))
+            if progress:
+                progress(results[-1])
+            of_this = [one for one in results if one.assignment == name]
+            _write_csv(course / "grades" / f"{name}.csv", of_this)
     strangers = [path for path in folders if path.name not in names]
     return results + [
         Graded(path.parent.name, path.name, {}, {}, ["no assignment has this name"])
@@ -168,16 +171,17 @@ def _errors(notebook):
     nb = nbformat.read(notebook, 4)
     for cell in nb.cells:
         cell.source = STUDENT_LINE.sub(f'STUDENT = "{EXAMPLE}"', cell.source)
-    client = NotebookClient(
-        nb,
-        timeout=300,
-        allow_errors=True,
-        resources={"metadata": {"path": str(notebook.parent)}},
-        config=QUIET_KERNELS,
-    )
-    with client.setup_kernel():  # client.execute() would answer Ctrl-C with an error of its own
-        for index, cell in enumerate(nb.cells):
-            client.execute_cell(cell, index)
+    with private_kernels() as settings:
+        client = NotebookClient(
+            nb,
+            timeout=300,
+            allow_errors=True,
+            resources={"metadata": {"path": str(notebook.parent)}},
+            config=settings,
+        )
+        with client.setup_kernel():  # client.execute() would answer Ctrl-C with an error of its own
+            for index, cell in enumerate(nb.cells):
+                client.execute_cell(cell, index)
     return {
         cell.metadata.get("nbgrader", {}).get("grade_id", cell.get("id")): output.evalue
         for cell in nb.cells
@@ -358,9 +362,8 @@ def _write_csv(path, results):
 
 # ---- nbgrader
 
-QUIET_KERNELS = Config({"KernelManager": {"transport_encryption": "auto"}})  # or kernels warn
 
-
+@contextlib.contextmanager
 def _nbgrader(course):
     """Its interface to a course, with the settings of the course's nbgrader_config.py."""
     from nbgrader.apps import NbGraderAPI
@@ -368,8 +371,9 @@ def _nbgrader(course):
     config = PyFileConfigLoader("nbgrader_config.py", path=str(course)).load_config()
     config.CourseDirectory.root = str(course)
     config.CourseDirectory.submitted_directory = "staged"
-    config.merge(QUIET_KERNELS)
-    return NbGraderAPI(config=config)
+    with private_kernels() as settings:
+        config.merge(settings)
+        yield NbGraderAPI(config=config)
 
 
 def _quietly(function, *arguments):

@@ -82,6 +82,7 @@ def copy_of_checkout(folder):
     return folder
 
 
+@pytest.mark.slow
 def test_a_read_only_checkout_and_home(tmp_path, on_disk, monkeypatch):
     checkout = copy_of_checkout(tmp_path / "disk" / "checkout")
     monkeypatch.chdir(checkout)
@@ -130,6 +131,7 @@ def test_a_full_disk_under_a_subset(tmp_path, on_disk):
     assert "done" in second
 
 
+@pytest.mark.slow
 def test_a_full_disk_under_a_notebook(tmp_path, on_disk):
     note = write_notebook(tmp_path / "note.ipynb", LARGE)
     out = tmp_path / "disk" / "out"
@@ -139,6 +141,7 @@ def test_a_full_disk_under_a_notebook(tmp_path, on_disk):
     assert "done" in second
 
 
+@pytest.mark.slow
 def test_a_full_disk_under_the_records(tmp_path, on_disk):
     runs = tmp_path / "disk" / "runs"
     fill = 'head -c 60000 /dev/zero > "$0"/fill\n"$@"'
@@ -222,6 +225,7 @@ def test_two_runs_into_one_folder(tmp_path):
     assert nbformat.read(out / "note.ipynb", 4).cells[2].outputs
 
 
+@pytest.mark.slow
 def test_two_experiments_into_one_folder(tmp_path):
     at_once([*EXPERIMENTS, "--workers", 1, "--folder", tmp_path])
     patches = paths_of(tmp_path, QUICK)
@@ -229,6 +233,7 @@ def test_two_experiments_into_one_folder(tmp_path):
     assert all(json.loads(path.read_text("utf-8")) for path in patches)
 
 
+@pytest.mark.slow
 def test_two_first_compilations(tmp_path):
     script = (
         "import augment_utils as au, numpy as np;"
@@ -278,6 +283,7 @@ def test_a_stopped_notebook(tmp_path, stop, status):
     assert list(out.iterdir()) == []
 
 
+@pytest.mark.slow
 @STOPS
 def test_a_stopped_sweep_goes_on(tmp_path, stop, status):
     command = [*EXPERIMENTS, "--workers", "1", "--folder", tmp_path]
@@ -289,6 +295,7 @@ def test_a_stopped_sweep_goes_on(tmp_path, stop, status):
     assert set(tmp_path.iterdir()) == paths_of(tmp_path, QUICK)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "stop", "status"),
     [
@@ -326,8 +333,19 @@ def test_names_with_spaces_and_other_letters(tmp_path, monkeypatch):
     )
     assert done.returncode == 0, done.stderr
     assert len(load_cifar10(small).x_train) == 50
-    note = write_notebook(folder / "mon carnet.ipynb", [*GOOD, "print(au.__file__)"])
-    done = call("tools.notebooks", note, AUGMENT_DATA=str(small), **environment)
+    (checkout / "notebooks").mkdir()
+    note = write_notebook(
+        checkout / "notebooks" / "mon carnet.ipynb", [*GOOD, "print(au.__file__)"]
+    )
+    shutil.copy(ROOT / "Makefile", checkout)
+    (checkout / ".venv").symlink_to(sys.prefix)
+    done = subprocess.run(
+        ["make", "--old-file", ".venv/.made-from-lock", "run"],
+        env=os.environ | environment | {"AUGMENT_DATA": str(small)},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
     assert done.returncode == 0, done.stderr
     assert "klein ß.npz" in done.stdout
     executed = nbformat.read(checkout / "build" / "executed" / note.name, 4)

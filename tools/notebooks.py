@@ -98,20 +98,22 @@ def run_notebook(notebook: Path, output_dir: Path, tier: str | None = None) -> d
 def execute(notebook: Path, output: Path, tier: str | None) -> str | None:
     """Execute a notebook into another file; return what went wrong."""
     import papermill
-    from traitlets.config import Config
+
+    from tools.kernels import private_kernels
 
     try:
-        papermill.execute_notebook(
-            notebook,
-            output,
-            parameters={"TIER": tier} if tier and has_parameters(notebook) else None,
-            kernel_name="python3",
-            cwd=notebook.parent,
-            progress_bar={"desc": notebook.stem, "unit": "cell"},
-            execution_timeout=CELL_TIMEOUT,
-            coalesce_streams=True,  # one output for what one cell prints, however slowly
-            config=Config(KernelManager={"transport_encryption": "auto"}),  # or kernels warn
-        )
+        with private_kernels() as settings:
+            papermill.execute_notebook(
+                notebook,
+                output,
+                parameters={"TIER": tier} if tier and has_parameters(notebook) else None,
+                kernel_name="python3",
+                cwd=notebook.parent,
+                progress_bar={"desc": notebook.stem, "unit": "cell"},
+                execution_timeout=CELL_TIMEOUT,
+                coalesce_streams=True,  # one output for what one cell prints, however slowly
+                config=settings,
+            )
     except papermill.PapermillExecutionError as failed:
         return f"cell {failed.exec_count}: {failed.ename}: {failed.evalue}"
     except Exception as failed:  # a dead kernel, a timeout, a file that is no notebook

@@ -1,12 +1,10 @@
 """Random inputs, good and hostile: a right result or the documented error, never anything else.
 
-A normal run tries about 2,000. About 33,000, the same ones each time, in four minutes on one core:
-AUGMENT_SLOW=1 pytest -n 0 tests/augment_utils/test_fuzz.py
+`make test` tries about 2,000, `make check` about 33,000, the same ones each time.
 """
 
 import functools
 import io
-import os
 import pickle
 import re
 import warnings
@@ -27,17 +25,22 @@ from tests.augment_utils.test_datasets import Payload, archive_of, arrays, asser
 # what it says of an input that fails may be long, and must not hide why it fails
 pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")
 
-SLOW = bool(os.environ.get("AUGMENT_SLOW"))
-
 
 def inputs(few, many):
-    """How many a test tries in a normal run and in a slow one."""
-    return settings(
-        max_examples=many if SLOW else few,
-        deadline=None,  # the first call of a transform compiles it
-        derandomize=True,
-        suppress_health_check=list(HealthCheck),
-    )
+    """How many a test tries in `make test`, and with Hypothesis' profile "many" in `make check`."""
+    is_many = settings.get_current_profile_name() == "many"
+
+    def decorate(test):
+        count = many if is_many else few
+        chosen = settings(
+            max_examples=count,
+            deadline=None,  # the first call of a transform compiles it
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        )
+        return pytest.mark.slow(chosen(test)) if is_many else chosen(test)
+
+    return decorate
 
 
 def result_or_refusal(call, errors=(TypeError, ValueError)):
@@ -362,19 +365,15 @@ def test_an_archives_checksum_counts(folder):
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".small.npz", ".tar.gz"])
-def test_a_damaged_file_is_refused_or_read_rightly(suffix, folder):
+@inputs(60, 1500)
+@given(data=st.data())
+def test_a_damaged_file_is_refused_or_read_rightly(suffix, data, folder):
     """Their checksums leave no third possibility."""
-
-    @inputs(60, 1500)
-    @given(content=damaged(suffix))
-    def check(content):
-        path = folder / f"damaged{suffix}"
-        path.write_bytes(content)
-        dataset = read_or_refusal(path)
-        if dataset is not None:
-            assert_same(dataset, arrays())
-
-    check()
+    path = folder / f"damaged{suffix}"
+    path.write_bytes(data.draw(damaged(suffix)))
+    dataset = read_or_refusal(path)
+    if dataset is not None:
+        assert_same(dataset, arrays())
 
 
 @inputs(60, 1500)

@@ -128,7 +128,13 @@ def test_geometric_moves_every_image():
     assert not as_set(batches_of("geometric")[0]) & raw
 
 
-@pytest.mark.parametrize("name", ["none", "geometric", "CLAHE", "HE value, p = 0.5"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "geometric",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("none", "CLAHE", "HE value, p = 0.5")),
+    ],
+)
 def test_a_seed_decides_everything(name):
     history, model = trained(name, epochs=2)
     again, same = trained(name, epochs=2)

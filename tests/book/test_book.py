@@ -37,7 +37,10 @@ LAUNCHERS = ("https://colab.research.google.com/github/", "https://mybinder.org/
 NO_EXCERPTS = (  # a search's, from disk: there the browser lets no page read the others
     *("Access to fetch at 'file:", "Failed to load resource: net::ERR_FAILED", "Failed to fetch"),
 )
+KINDS = ("book/index", "notebooks/11_explore", "_modules/augment_utils/contrast")  # of page
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+pytestmark = pytest.mark.xdist_group("book")  # it is built once
 
 
 @pytest.fixture(scope="session")
@@ -238,7 +241,9 @@ def open_page(browser):
     assert [url for url in requests if not url.startswith(ours)] == [] and errors == []
 
 
-@pytest.mark.parametrize("name", [*PAGES, "_modules/augment_utils/contrast"])
+@pytest.mark.parametrize(
+    "name", [*KINDS, *(pytest.param(n, marks=pytest.mark.slow) for n in PAGES if n not in KINDS)]
+)
 def test_a_page_is_accessible_and_fits(name, served, open_page):
     for viewport, scheme in ((DESKTOP, "light"), (PHONE, "dark")):
         page = open_page(f"{served}/{name}.html", viewport, scheme)

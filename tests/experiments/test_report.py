@@ -16,6 +16,8 @@ from tests.common import call
 from tests.notebooks.rules import look_alike
 from tools import ROOT
 
+pytestmark = pytest.mark.xdist_group("report")  # they share what the command made
+
 NAMES = [f"{name} {severity}" for name in CORRUPTIONS for severity in SEVERITIES]
 PICTURES = [f"{figure.name}.png" for figure in figures.FIGURES]
 READMES, REPORTS = list(report.READMES), list(report.REPORTS)
@@ -168,19 +170,33 @@ def test_the_words_for_a_figure_count_its_rows():
 @pytest.fixture
 def repository(tmp_path):
     """As much of the repository as `report` reads."""
-    (tmp_path / "images").mkdir()
+    return copy_of_repository(tmp_path)
+
+
+def copy_of_repository(folder):
+    (folder / "images").mkdir()
     for name in READMES:
-        shutil.copy(ROOT / name, tmp_path)
-    shutil.copytree(ROOT / "results" / "runs", tmp_path / "results" / "runs")
-    return tmp_path
+        shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT / "results" / "runs", folder / "results" / "runs")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The repository as the command leaves it, and what that printed."""
+    folder = copy_of_repository(tmp_path_factory.mktemp("made"))
+    done = call("experiments", "report", "--folder", folder)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout.strip()
 
 
 def page_of(records, template="report.en.md"):
     return report.page(template, report.values_of(records, ""), "../images")
 
 
-def test_pages_and_figures_are_those_of_the_records(repository):
-    report.report(repository)
+def test_pages_and_figures_are_those_of_the_records(made):
+    repository, said = made
+    assert said == compared.missing(compared.published(), runs.RUNS)
     for name in (*READMES, *REPORTS):
         assert (repository / name).read_text("utf-8") == (ROOT / name).read_text("utf-8"), name
     assert sorted(path.name for path in (repository / "images").iterdir()) == sorted(PICTURES)
@@ -189,15 +205,10 @@ def test_pages_and_figures_are_those_of_the_records(repository):
         assert look_alike(made, committed), name
 
 
-def test_twice_gives_the_same_bytes(repository):
-    written = [repository / name for name in (*READMES, *REPORTS)]
-    written += [repository / "images" / name for name in PICTURES]
+def test_twice_gives_the_same_bytes(made, repository):
     report.report(repository)
-    first = [path.read_bytes() for path in written]
-    for path in written[len(READMES) :]:
-        path.unlink()
-    report.report(repository)
-    assert [path.read_bytes() for path in written] == first
+    for name in (*READMES, *REPORTS, *(f"images/{name}" for name in PICTURES)):
+        assert (repository / name).read_bytes() == (made[0] / name).read_bytes(), name
 
 
 def change_accuracy(repository, pattern, difference):
@@ -221,9 +232,9 @@ def test_records_that_contradict_the_answer_are_not_written_down(repository):
     assert (repository / "README.md").read_text("utf-8") == (ROOT / "README.md").read_text("utf-8")
 
 
-def test_what_is_missing_or_failed_is_said(repository):
+def test_what_is_missing_or_failed_is_said(made, repository):
     folder = repository / "results" / "runs"
-    before = report.report(repository)
+    _, before = made
     next(folder.glob("A_none_2000_seed0_*.json")).unlink()
     (folder / "A_none_2000_seed0_00000000.failed.json").write_text("{}")
     said = report.report(repository)
@@ -319,14 +330,6 @@ def test_without_records_or_marks_it_says_so(repository, name):
     (repository / "results" / "runs").mkdir()
     with pytest.raises(FileNotFoundError, match="experiments run"):
         report.report(repository)
-
-
-def test_the_command_makes_them(repository):
-    done = call("experiments", "report", "--folder", repository)
-    assert done.stdout.strip() == compared.missing(
-        compared.published(repository / "results" / "runs"), repository / "results" / "runs"
-    )
-    assert all((repository / name).exists() for name in REPORTS)
 
 
 def test_the_records_are_small_and_all_of_one_kind():

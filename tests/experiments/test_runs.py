@@ -108,7 +108,7 @@ def test_the_same_seed_gives_the_same_record(run):
 
 
 def test_runs_at_once_in_one_process_do_not_disturb_each_other():
-    runs = [SLOW[0], SLOW[1], SLOW[4], SLOW[5]]
+    runs = [SLOW[0], SLOW[1], SLOW[5]]
     with ThreadPoolExecutor(len(runs)) as pool:
         at_once = [without_seconds(record) for record in pool.map(perform_here, runs)]
     assert at_once == [without_seconds(perform_here(run)) for run in runs]
@@ -213,10 +213,13 @@ def start_driver(folder, scheduler=""):
     )
 
 
-def test_the_driver_is_killed_again_and_again_and_nothing_is_lost_or_repeated(tmp_path):
+@pytest.mark.parametrize(
+    "targets", [(10,), pytest.param((1, 4, 10, 12), marks=pytest.mark.slow)], ids=str
+)
+def test_the_driver_is_killed_and_nothing_is_lost_or_repeated(tmp_path, targets):
     folder = tmp_path / "runs"
     finished = {}
-    for target in (1, 4, 10, 12):  # it is killed in the middle of what comes after so many
+    for target in targets:  # it is killed in the middle of what comes after so many
         driver = start_driver(folder)
         wait_for(lambda target=target: len(files_in(folder)) >= target, driver)
         driver.send_signal(signal.SIGKILL)
@@ -289,6 +292,7 @@ def workers_of(process):
     ]
 
 
+@pytest.mark.slow
 def test_workers_over_tcp_are_killed_in_the_middle_of_runs_and_every_run_is_done(tmp_path):
     folder = tmp_path / "runs"
     with dask_processes() as (address, nannies):

@@ -19,6 +19,16 @@ from tests.notebooks.rules import (
 )
 from tools.notebooks import IMAGES, figures_of, has_parameters
 
+# nbval runs the others, but on CIFAR-10 where that is at hand
+those_that_train_and_slowly_the_others = pytest.mark.parametrize(
+    "path",
+    [
+        path if has_parameters(path) else pytest.param(path, marks=pytest.mark.slow)
+        for path in PATHS
+    ],
+    ids=lambda path: path.stem,
+)
+
 
 def execute(path, output_dir):
     return papermill.execute_notebook(
@@ -55,7 +65,7 @@ def test_its_thumbnail_is_the_figure_it_shows(path):
     assert (IMAGES / f"{path.stem}.png").read_bytes() == png
 
 
-@every_notebook
+@those_that_train_and_slowly_the_others
 def test_runs_on_the_embedded_patches_without_a_network(path, tmp_path, monkeypatch):
     monkeypatch.setenv("AUGMENT_DATA", "patches")
     for variable, nowhere in NO_NETWORK.items():
@@ -81,6 +91,7 @@ def only_the_start(needs_cifar10, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 @every_notebook
 def test_shows_the_same_with_the_first_1000_images_alone(
     path, tmp_path, monkeypatch, only_the_start
