@@ -1,8 +1,12 @@
 """Train a CNN under one condition with one seed: the two models, the conditions, the sizes."""
 
+import csv
 import functools
+import importlib.metadata
+import io
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -343,6 +347,35 @@ def scored_ways(images: np.ndarray, condition: Condition) -> dict[str, np.ndarra
     return ways
 
 
+class Use(NamedTuple):
+    """One use of contrast in the published runs, by one measure."""
+
+    verdict: str  # against none; with * if it survives Holm's correction; "" if not compared
+    words: str
+    numbers: np.ndarray  # one for each seed
+
+
+def published_runs() -> tuple[str, dict[tuple[str, int, str], dict[str, Use]]]:
+    """Where the published runs come from, and {(study, images, measure): {use: :class:`Use`}}.
+
+    They are read from results/published.csv, which begins with an explanation; a notebook that
+    was opened without its repository fetches it.
+
+    Raises
+    ------
+    FileNotFoundError
+        It is not there, and cannot be fetched.
+    """
+    places = Path("../results/published.csv"), Path("published.csv")
+    text = next((path.read_text("utf-8") for path in places if path.exists()), None)
+    _, provenance, *lines = (text or _fetch_published()).splitlines()
+    runs: dict[tuple[str, int, str], dict[str, Use]] = {}
+    for study, images, measure, use, verdict, words, *cells in list(csv.reader(lines))[1:]:
+        numbers = np.array([float(cell) for cell in cells if cell])
+        runs.setdefault((study, int(images), measure), {})[use] = Use(verdict, words, numbers)
+    return provenance.removeprefix("# "), runs
+
+
 def accuracy(model: "keras.Model", images: np.ndarray, labels: np.ndarray) -> float:
     """Share of the images, uint8, whose most probable class is their label's."""
     parts = [images[i : i + 500].astype(np.float32) / 255 for i in range(0, len(images), 500)]
@@ -407,3 +440,22 @@ def _keras():
     # it warns of many models, each traced anew, as of one model that is traced too often
     tf.get_logger().setLevel("ERROR")
     return keras
+
+
+def _fetch_published():
+    """The text of published.csv from the public address, which an installed module knows."""
+    import pooch  # slow to import, and needed only here
+
+    fetched = io.BytesIO()
+    try:
+        urls = importlib.metadata.metadata("augment-utils").get_all("Project-URL", [])
+        address = dict(url.split(", ") for url in urls)["Repository"]
+        pooch.HTTPDownloader(timeout=(5, 30))(
+            f"{address}/raw/main/results/published.csv", fetched, None
+        )
+    except (ImportError, KeyError, OSError) as error:
+        raise FileNotFoundError(
+            "there is no published.csv, and it could not be fetched: copy it from the folder "
+            "results of the repository to beside this notebook"
+        ) from error
+    return fetched.getvalue().decode()

@@ -25,6 +25,7 @@ from experiments.compare import (
     tables,
 )
 from experiments.figures import FIGURES
+from experiments.published import published_table
 from tools.files import write_file
 from tools.pages import figure_png, fill, markdown_table, put_between_marks
 
@@ -47,7 +48,7 @@ TEMPLATES.filters |= {
 
 
 def report(root: Path) -> str:
-    """Put the answer into both READMEs, write the reports under results/, and draw the figures.
+    """Put the answer into both READMEs, write reports and table to results/, draw the figures.
 
     Parameters
     ----------
@@ -85,6 +86,7 @@ def report(root: Path) -> str:
         write_file(root / "images" / f"{name}.png", png)
     for name, text in texts.items():
         write_file(root / name, text.encode())
+    write_file(root / "results" / "published.csv", published_table(records).encode())
     return state
 
 

@@ -1,0 +1,98 @@
+"""results/published.csv: what notebooks 08 and 09 show of the published runs, in a small table."""
+
+import csv
+import io
+
+import numpy as np
+
+from augment_utils.corruptions import CORRUPTIONS
+from experiments.compare import CLEAN, Arm, arms, compare, corrupted, provenance, sentence
+from experiments.runs import conditions_of
+
+CURVES = ("none", "CLAHE, training only")  # whose accuracies after each epoch 08 takes apart
+EXPLANATION = (
+    "Made by `make results` from the records in runs/. A line is one measure of one use, with a "
+    "number for each seed. Uses: 'training only' transforms all training images, 'both sides' "
+    "the test images too, 'random' another half of the training images in each epoch. Measures "
+    "in studies A and B are accuracies: on all test images ('clean'), on those that are corrupted "
+    "too ('clean, the same images'), on these with a severity ('fog 3') and as the mean of the "
+    "five ('fog'), of the last epoch's training batches ('training'), of the validation images "
+    "after an epoch ('validation 3'). In study C they are distances to the clean image, 1 being "
+    "that of another image. Verdict and words compare with none; * survives Holm's correction. "
+    "The next line says where the numbers come from."
+)
+
+
+def published_table(records: list[dict]) -> str:
+    """The text of the file: an explanation, the provenance, and a table with commas."""
+    seeds = range(1 + max(record["run"]["seed"] for record in records))
+    text = io.StringIO()
+    text.write(f"# {EXPLANATION}\n# {provenance(records)}\n")
+    write = csv.writer(text, lineterminator="\n").writerow
+    write(["study", "images", "measure", "use", "verdict", "words", *(f"seed {s}" for s in seeds)])
+    for study, images in sorted({(r["run"]["study"], r["run"]["images"]) for r in records}):
+        own = _paired(
+            [r for r in records if (r["run"]["study"], r["run"]["images"]) == (study, images)]
+        )
+        compared = _comparisons(own, study, images)
+        for measure, uses in _measures(own, study).items():
+            for use, numbers in uses.items():
+                words = compared.get((measure, use), ("", ""))
+                write([study, images, measure, use, *words, *(numbers.get(s) for s in seeds)])
+    return text.getvalue()
+
+
+def _paired(records):
+    """Those with seeds that every condition has: a column of the table is one of these."""
+    seeds: dict[str, set[int]] = {}
+    for run in (record["run"] for record in records):
+        seeds.setdefault(run["condition"], set()).add(run["seed"])
+    common = set.intersection(*seeds.values())
+    return [record for record in records if record["run"]["seed"] in common]
+
+
+def _measures(records, study):
+    """{measure: {use: {seed: number}}} of the records of one study and size."""
+    measures: dict[str, dict[str, dict[int, float]]] = {}
+    for arm in _uses(study):
+        for record in (r for r in records if r["run"]["condition"] == arm.condition):
+            of_run = record["distances"] if study == "C" else _accuracies(record, arm)
+            for measure, number in of_run.items():
+                uses = measures.setdefault(measure, {})
+                uses.setdefault(arm.label, {})[record["run"]["seed"]] = number
+    return measures
+
+
+def _uses(study):
+    """Study C transforms the corrupted image and the clean one."""
+    if study != "C":
+        return arms(study)
+    names = conditions_of("C")
+    return [Arm(name if name == "none" else f"{name}, both sides", name, "") for name in names]
+
+
+def _accuracies(record, arm):
+    """{measure: accuracy} of a run, scored in the arm's way."""
+    scores = {name: ways[arm.way] for name, ways in record["scores"].items()}
+    for name in CORRUPTIONS:
+        if {*corrupted(name)} <= {*scores}:
+            scores[name] = float(np.mean([scores[each] for each in corrupted(name)]))
+    if record["run"]["study"] == "A":
+        scores["training"] = record["history"]["accuracy"][-1]
+        if arm.label in CURVES:
+            curve = record["history"]["validation"]
+            scores |= {f"validation {epoch}": value for epoch, value in enumerate(curve, 1)}
+    return scores
+
+
+def _comparisons(records, study, images):
+    """{(measure, use): (verdict, words)} of what the report compares with none."""
+    measures: dict[str, tuple[str, ...]] = {} if study == "C" else {CLEAN: (CLEAN,)}
+    if study == "B":
+        measures |= {name: corrupted(name) for name in CORRUPTIONS}
+    return {
+        (measure, row.label): (row.verdict + "*" * row.after_holm, sentence(row))
+        for measure, scores in measures.items()
+        for row in compare(records, study, images, scores)
+        if row.label != "none"
+    }
