@@ -19,25 +19,14 @@ import numpy as np
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 CIFAR10_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
 CIFAR10_CLASSES = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-)
-# SHA-256 of the first 1,000 images and labels of both splits. The notebooks' committed
-# outputs depend on no image after these.
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
+)  # fmt: skip
+# SHA-256 of the first 1,000 images and labels of both splits
 CIFAR10_START = "23f297f32bf613fbbc72930d341f3f9b1af371f66b1abaf0e86b2711f5316a10"
 
 # Keras 3's name for the archive in its cache, which we use too, and Keras 2's.
 ARCHIVE_NAMES = ("cifar-10-batches-py-target_archive", "cifar-10-batches-py.tar.gz")
-TRAIN_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
-TEST_BATCH = "test_batch"
+BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 EXPECTED = (
     "expected an .npz with x_train, y_train, x_test and y_test, the official "
@@ -125,7 +114,8 @@ class Dataset:
         ValueError
             An unknown class, a number that does not divide, or too few images.
         """
-        names = self.class_names if classes is None else _tuple_of(classes)
+        given = self.class_names if classes is None else classes
+        names = tuple(given) if np.iterable(given) else (given,)
         unknown = [n for n in names if not isinstance(n, str) or n not in self.class_names]
         if unknown or len(set(names)) < max(len(names), 1):
             raise ValueError(
@@ -133,37 +123,31 @@ class Dataset:
             )
         labels = [self.class_names.index(name) for name in names]
         rng = None if seed is None else np.random.default_rng(seed)
-        rows = [
-            _balanced_rows(y, labels, size, split, rng)
-            for y, size, split in [(self.y_train, train, "train"), (self.y_test, test, "test")]
-        ]
+        train_rows = _balanced_rows(self.y_train, labels, train, "train", rng)
+        test_rows = _balanced_rows(self.y_test, labels, test, "test", rng)
         renumber = np.full(len(self.class_names), -1)
         renumber[labels] = np.arange(len(labels))
-        (train_rows, test_rows), kind = rows, self.name.removeprefix("part of ")
         return Dataset(
             self.x_train[train_rows],
             renumber[self.y_train[train_rows]],
             self.x_test[test_rows],
             renumber[self.y_test[test_rows]],
             names,
-            f"part of {kind}",
+            f"part of {self.name.removeprefix('part of ')}",
         )
 
 
 def load_cifar10(path: str | os.PathLike | None = None) -> Dataset:
     """Load CIFAR-10, or, where it cannot be had, photo patches with a loud banner.
 
-    Looks, in this order, at ``path``; the environment variable ``AUGMENT_DATA`` (a
-    path, or ``patches``); a verified copy in Keras' cache; the official download;
-    else :func:`load_photo_patches`.
+    Looks, in this order, at ``path``; the environment variable ``AUGMENT_DATA`` (a path, or
+    ``patches``); a verified copy in Keras' cache; the official download.
 
     Parameters
     ----------
     path : str or path-like or None
-        An ``.npz`` with ``x_train``, ``y_train``, ``x_test`` and ``y_test``, the
-        official ``cifar-10-python.tar.gz``, or the folder it unpacks to. Nothing in
-        it can run code: ``.npz`` files are read without pickles, and batches by an
-        unpickler that knows only arrays.
+        An ``.npz`` with ``x_train``, ``y_train``, ``x_test`` and ``y_test``, the official
+        ``cifar-10-python.tar.gz``, or the folder it unpacks to. Nothing in it can run code.
 
     Returns
     -------
@@ -201,9 +185,8 @@ def load_photo_patches(
     Parameters
     ----------
     train_per_class, test_per_class : int
-        Patches of each photograph, at different places. Training patches come from
-        the left three quarters of the photograph, test patches from the rest, so that
-        no pixel is in both.
+        Patches of each photograph, at different places: for training in its left three
+        quarters, for the test in the rest, so that no pixel is in both.
     seed : int
         Of the places and of the order.
 
@@ -239,8 +222,7 @@ def load_photo_patches(
 def download_cifar10() -> Path:
     """Path of the verified official archive in Keras' cache, fetched if it is not there.
 
-    The SHA-256 is checked before the file gets its name, so a killed or failed
-    download leaves nothing that could be read by mistake.
+    A killed or failed download leaves nothing that could be read by mistake.
     """
     import pooch  # slow to import, and needed only here
 
@@ -266,10 +248,7 @@ def find_cached_archive() -> Path | None:
 
 
 def save_npz(dataset: Dataset, path: str | os.PathLike) -> None:
-    """Write ``dataset`` to ``path`` in the layout that :func:`load_cifar10` reads.
-
-    The file appears whole or not at all.
-    """
+    """Write a file that :func:`load_cifar10` reads, whole or not at all."""
     arrays = {key: getattr(dataset, key) for key in ARRAYS}
     with whole_file(path) as file:
         np.savez_compressed(file, **arrays, class_names=np.array(dataset.class_names))
@@ -323,19 +302,17 @@ def _read(path):
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file or folder; {EXPECTED}")
     try:
-        if path.is_dir():
-            read = _read_folder
+        if zipfile.is_zipfile(path):
+            arrays, class_names = _read_npz(path)
         else:
-            read = _read_npz if zipfile.is_zipfile(path) else _read_archive
-        arrays, class_names = read(path)
+            pickled = _batches_in_folder(path) if path.is_dir() else _batches_in_archive(path)
+            arrays, class_names = _arrays_of_batches(pickled), CIFAR10_CLASSES
         dataset = Dataset(**_checked(arrays, class_names), class_names=class_names, name=path.name)
     except Exception as error:  # the readers of damaged files raise nearly anything
         raise ValueError(
             f"{path}: not CIFAR-10, or damaged: {error or type(error).__name__}; {EXPECTED}"
         ) from error
-    if is_cifar10(dataset):
-        return replace(dataset, name=f"CIFAR-10 ({path.name})")
-    return dataset
+    return replace(dataset, name=f"CIFAR-10 ({path.name})") if is_cifar10(dataset) else dataset
 
 
 def _read_npz(path):
@@ -343,42 +320,39 @@ def _read_npz(path):
         # NumPy reads what a member's header says, and may not come to its end, where the sum counts
         if damaged := file.zip.testzip():
             raise ValueError(f"the checksum (CRC) of {damaged} is wrong")
-        missing = [key for key in ARRAYS if key not in file]
-        if missing:
-            raise ValueError(f"it lacks {', '.join(missing)}")
+        _refuse_if_incomplete(file, ARRAYS)
         names = file["class_names"].tolist() if "class_names" in file else CIFAR10_CLASSES
-        return [file[key] for key in ARRAYS], tuple(names)
+        return {key: file[key] for key in ARRAYS}, tuple(names)
 
 
-def _read_archive(path):
-    wanted = (*TRAIN_BATCHES, TEST_BATCH)
+def _batches_in_archive(path):
     with tarfile.open(path) as archive:
         batches = {
             Path(member.name).name: archive.extractfile(member).read()  # type: ignore[union-attr]
             for member in archive  # of which the files can always be read
-            if member.isfile() and Path(member.name).name in wanted
+            if member.isfile() and Path(member.name).name in BATCHES
         }
         while archive.fileobj.read(2**20):  # to the end, where the checksum is
             pass
-    return _join_batches(batches), CIFAR10_CLASSES
+    return batches
 
 
-def _read_folder(path):
+def _batches_in_folder(path):
     inner = path / "cifar-10-batches-py"
     folder = inner if inner.is_dir() else path
-    wanted = (*TRAIN_BATCHES, TEST_BATCH)
-    batches = {name: (folder / name).read_bytes() for name in wanted if (folder / name).is_file()}
-    return _join_batches(batches), CIFAR10_CLASSES
+    return {name: (folder / name).read_bytes() for name in BATCHES if (folder / name).is_file()}
 
 
-def _join_batches(batches):
-    """From each batch's pickled bytes, by name, to the four arrays."""
-    missing = [name for name in (*TRAIN_BATCHES, TEST_BATCH) if name not in batches]
-    if missing:
+def _refuse_if_incomplete(found, names):
+    if missing := [name for name in names if name not in found]:
         raise ValueError(f"it lacks {', '.join(missing)}")
-    pairs = {name: _unpickle_batch(name, pickled) for name, pickled in batches.items()}
-    train_images, train_labels = zip(*(pairs[name] for name in TRAIN_BATCHES), strict=True)
-    return [np.concatenate(train_images), np.concatenate(train_labels), *pairs[TEST_BATCH]]
+
+
+def _arrays_of_batches(pickled):
+    _refuse_if_incomplete(pickled, BATCHES)
+    *train, test = (_unpickle_batch(name, pickled[name]) for name in BATCHES)
+    pairs = [*map(np.concatenate, zip(*train, strict=True)), *test]
+    return dict(zip(ARRAYS, pairs, strict=True))
 
 
 def _unpickle_batch(name, pickled):
@@ -443,35 +417,30 @@ class _BatchUnpickler(pickle._Unpickler):
 def _checked(arrays, class_names):
     if not all(isinstance(name, str) for name in class_names):
         raise ValueError(f"its class_names are {class_names!r}, expected text")
-    checked: dict[str, np.ndarray] = {}
-    for key, images, labels in zip(ARRAYS[::2], arrays[::2], arrays[1::2], strict=True):
+    for split in ("train", "test"):
+        images, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (32, 32, 3):
             raise ValueError(
-                f"{key} is {images.dtype} of shape {images.shape}, expected uint8 (N, 32, 32, 3)"
+                f"x_{split} is {images.dtype} of shape {images.shape}, "
+                "expected uint8 (N, 32, 32, 3)"
             )
-        label_key = key.replace("x", "y")
         if labels.dtype.kind not in "iu" or labels.shape not in [(len(images),), (len(images), 1)]:
             raise ValueError(
-                f"{label_key} is {labels.dtype} of shape {labels.shape}, "
+                f"y_{split} is {labels.dtype} of shape {labels.shape}, "
                 f"expected {len(images)} integers"
             )
         if len(images) == 0:
-            raise ValueError(f"{key} holds no image")
+            raise ValueError(f"x_{split} holds no image")
         if labels.min() < 0 or labels.max() >= len(class_names):
             raise ValueError(
-                f"{label_key} goes from {labels.min()} to {labels.max()}, "
+                f"y_{split} goes from {labels.min()} to {labels.max()}, "
                 f"expected labels 0 to {len(class_names) - 1}"
             )
-        checked |= {key: images, label_key: labels.astype(np.int64).reshape(-1)}
-    return checked
+    labels = {key: arrays[key].astype(np.int64).reshape(-1) for key in ("y_train", "y_test")}
+    return arrays | labels
 
 
 # ---- small things
-
-
-def _tuple_of(classes):
-    """Of names, or of what is taken for one."""
-    return tuple(classes) if np.iterable(classes) else (classes,)
 
 
 def _balanced_rows(labels, classes, size, split, rng):

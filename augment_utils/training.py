@@ -98,16 +98,6 @@ def cats_and_dogs(dataset: Dataset) -> Dataset:
 def plan_for(tier: Tier, study: Literal["A", "B"], dataset: Dataset) -> Plan:
     """A tier's smallest sizes, cut to what a data set has: photo patches are fewer than CIFAR-10.
 
-    Parameters
-    ----------
-    tier : {"smoke", "class", "paper"}
-    study : {"A", "B"}
-    dataset : Dataset
-
-    Returns
-    -------
-    Plan
-
     Raises
     ------
     ValueError
@@ -134,7 +124,9 @@ def plan_for(tier: Tier, study: Literal["A", "B"], dataset: Dataset) -> Plan:
     )
 
 
-def the_posts_cnn(classes: int = 2, learning_rate: float = 1.0) -> "keras.Model":
+def the_posts_cnn(
+    classes: int = 2, learning_rate: float = 1.0, seed: int | None = None
+) -> "keras.Model":
     """The CNN of the 2017 post: 25,546 parameters for two classes.
 
     Parameters
@@ -142,6 +134,8 @@ def the_posts_cnn(classes: int = 2, learning_rate: float = 1.0) -> "keras.Model"
     classes : int
     learning_rate : float
         Of Adadelta. 1.0 was Keras' default in 2017; today's is 0.001.
+    seed : int or None
+        Of the first weights and of dropout. None leaves both to Keras.
 
     Returns
     -------
@@ -155,25 +149,28 @@ def the_posts_cnn(classes: int = 2, learning_rate: float = 1.0) -> "keras.Model"
     M. D. Zeiler: ADADELTA: an adaptive learning rate method. arXiv:1212.5701, 2012.
     """
     keras = _keras()
-    layers = keras.layers
+    layers, seeds = keras.layers, _seeds(seed)
     model = keras.Sequential(
         [
             layers.Input((32, 32, 3)),
-            layers.Conv2D(4, 3, activation="relu"),
-            layers.Conv2D(8, 3, activation="relu"),
+            layers.Conv2D(4, 3, activation="relu", kernel_initializer=_glorot(seeds)),
+            layers.Conv2D(8, 3, activation="relu", kernel_initializer=_glorot(seeds)),
             layers.MaxPooling2D(),
-            layers.Dropout(0.25),
+            layers.Dropout(0.25, seed=next(seeds)),
             layers.Flatten(),
-            layers.Dense(16, activation="relu"),
-            layers.Dropout(0.5),
-            layers.Dense(classes, activation="softmax"),
+            layers.Dense(16, activation="relu", kernel_initializer=_glorot(seeds)),
+            layers.Dropout(0.5, seed=next(seeds)),
+            layers.Dense(classes, activation="softmax", kernel_initializer=_glorot(seeds)),
         ]
     )
     return _compiled(model, keras.optimizers.Adadelta(learning_rate))
 
 
 def small_cnn(
-    classes: int = 10, learning_rate: float = 0.002, steps: int | None = None
+    classes: int = 10,
+    learning_rate: float = 0.002,
+    steps: int | None = None,
+    seed: int | None = None,
 ) -> "keras.Model":
     """Four convolutions with batch normalization, then global average pooling: 71,242 parameters.
 
@@ -184,25 +181,24 @@ def small_cnn(
         Of Adam.
     steps : int or None
         Batches over which the rate falls to 0 along half a cosine; None keeps it.
+    seed : int or None
+        Of the first weights. None leaves them to Keras.
 
     Returns
     -------
     keras.Model
-        Compiled; (N, 32, 32, 3) floats in 0..1 to (N, classes) probabilities.
+        As :func:`the_posts_cnn`.
     """
     keras = _keras()
-    layers = keras.layers
-    blocks = [
-        layer
-        for filters, stride in ((32, 2), (48, 1), (64, 2), (48, 1))
-        for layer in (
-            layers.Conv2D(filters, 3, strides=stride, padding="same", use_bias=False),
-            layers.BatchNormalization(momentum=0.9),  # 0.99 needs more batches than we have
-            layers.ReLU(),
-        )
-    ]
-    head = [layers.GlobalAveragePooling2D(), layers.Dense(classes, activation="softmax")]
-    model = keras.Sequential([layers.Input((32, 32, 3)), *blocks, *head])
+    layers, seeds = keras.layers, _seeds(seed)
+    model = keras.Sequential([layers.Input((32, 32, 3))])
+    for filters, strides in ((32, 2), (48, 1), (64, 2), (48, 1)):
+        first = {"use_bias": False, "kernel_initializer": _glorot(seeds)}
+        model.add(layers.Conv2D(filters, 3, strides, padding="same", **first))
+        model.add(layers.BatchNormalization(momentum=0.9))  # 0.99 needs more batches than we have
+        model.add(layers.ReLU())
+    model.add(layers.GlobalAveragePooling2D())
+    model.add(layers.Dense(classes, activation="softmax", kernel_initializer=_glorot(seeds)))
     if steps is not None:
         learning_rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
     return _compiled(model, keras.optimizers.Adam(learning_rate))
@@ -224,15 +220,9 @@ def draw_split(dataset: Dataset, images: int, seed: int) -> Split:
     ----------
     dataset : Dataset
     images : int
-        How many to draw from the training images, the same number of each class; a multiple
-        of ten times the number of classes.
+        How many, the same number of each class in both parts; a multiple of ten times the number
+        of classes.
     seed : int
-        Draws the images and shares them out.
-
-    Returns
-    -------
-    Split
-        Both parts with as many images of each class.
 
     Raises
     ------
@@ -246,40 +236,20 @@ def draw_split(dataset: Dataset, images: int, seed: int) -> Split:
             f"validation, and the {classes} classes have the same share"
         )
     part = dataset.subset(train=images, seed=seed)
-    rng = np.random.default_rng(seed)
-    held_out = np.concatenate(
-        [
-            rng.choice(np.flatnonzero(part.y_train == label), images // (10 * classes), False)
-            for label in range(classes)
-        ]
-    )
-    validates = np.zeros(images, bool)
-    validates[held_out] = True
-    return Split(
-        part.x_train[~validates],
-        part.y_train[~validates],
-        part.x_train[validates],
-        part.y_train[validates],
-    )
+    rng, validates = np.random.default_rng(seed), np.zeros(images, bool)
+    for label in range(classes):
+        of_class = np.flatnonzero(part.y_train == label)
+        validates[rng.choice(of_class, images // (10 * classes), replace=False)] = True
+    x, y = part.x_train, part.y_train
+    return Split(x[~validates], y[~validates], x[validates], y[validates])
 
 
 def make_batches(
     images: np.ndarray, labels: np.ndarray, condition: Condition, seed: int
 ) -> "tf.data.Dataset":
-    """The batches of one epoch after the other, shuffled, under a condition.
+    """Shuffled batches of images, uint8 to float32 in 0..1, and labels, under a condition.
 
-    Parameters
-    ----------
-    images : ndarray, (N, H, W, 3), uint8
-    labels : ndarray, (N,), int
-    condition : Condition
-    seed : int
-        Of the order, of the choice of images and of the augmentation.
-
-    Returns
-    -------
-    tf.data.Dataset
-        Of (images, labels), the images float32 in 0..1.
+    The seed decides the order, the choice of images and the augmentation.
     """
     import tensorflow as tf
 
@@ -307,15 +277,7 @@ def train(
 ) -> dict[str, list[float]]:
     """Fit a model, and score it on the validation images after every epoch.
 
-    Parameters
-    ----------
-    model : keras.Model
-        As :func:`the_posts_cnn` or :func:`small_cnn` give it.
-    split : Split
-    condition : Condition
-    epochs, seed : int
-    progress : callable or None
-        Called after every epoch with the number of epochs done.
+    ``progress`` is called after every epoch with the number of epochs done.
 
     Returns
     -------
@@ -387,30 +349,24 @@ def make_model(
     study: str, split: Split, condition: Condition, epochs: int, seed: int
 ) -> "keras.Model":
     """The study's model; the seed decides its first weights, the same under each condition."""
-    _keras().utils.set_random_seed(seed)
+    _keras().utils.set_random_seed(seed)  # which decides the order of tf.data's batches, too
     classes = len(np.unique(split.y_train))
     if study == "B":
-        model = small_cnn(classes, steps=epochs * -(-len(split.x_train) // BATCH))
-    else:
-        rate = condition.learning_rate
-        model = the_posts_cnn(classes, **({} if rate is None else {"learning_rate": rate}))
-    return _seeded(model, seed)
+        return small_cnn(classes, steps=epochs * -(-len(split.x_train) // BATCH), seed=seed)
+    rate = {} if condition.learning_rate is None else {"learning_rate": condition.learning_rate}
+    return the_posts_cnn(classes, **rate, seed=seed)
 
 
-def _seeded(model, seed):
-    """What is random in a model, from the seed alone.
-
-    Keras draws its seeds from Python's `random` as it makes the layers, and so does whatever else
-    runs in the process, such as Dask. These are the draws of an undisturbed Keras once more.
-    """
+def _seeds(seed):
+    """One for each layer that draws random numbers; None for each, which is Keras' choice."""
     draws = random.Random(seed)
-    for layer in model.layers:
-        if hasattr(layer, "kernel"):
-            first = type(layer.kernel_initializer)(seed=draws.randint(1, 10**9))
-            layer.kernel.assign(first(layer.kernel.shape))
-        elif hasattr(layer, "seed_generator"):
-            layer.seed_generator.state.assign([draws.randint(1, 10**9), 0])
-    return model
+    while True:
+        yield None if seed is None else draws.randint(1, 10**9)
+
+
+def _glorot(seeds):
+    """Keras' default for the first weights, with the next of the seeds."""
+    return _keras().initializers.GlorotUniform(next(seeds))
 
 
 def _validation_key(way):
