@@ -1,6 +1,5 @@
 """What measured pages share: the machine, text between two marks, tables, figures as bytes."""
 
-import io
 import platform
 import re
 import textwrap
@@ -68,6 +67,6 @@ def fill(paragraph: str) -> str:
 
 def figure_png(fig: "Figure") -> bytes:
     """The PNG of a figure, the same bytes each time."""
-    png = io.BytesIO()
-    fig.savefig(png, format="png", dpi=PIXELS / fig.get_figwidth(), facecolor="white")
-    return png.getvalue()
+    from augment_utils.plotting import to_png  # slow to import
+
+    return to_png(fig, dpi=PIXELS / fig.get_figwidth())
