@@ -47,8 +47,6 @@ class Condition(NamedTuple):
 
 CONDITIONS = {
     "none": Condition(),
-    "flips": Condition(augmentation="flips"),
-    "geometric": Condition(augmentation="geometric"),
     **{name: Condition(name) for name in TRANSFORMS},
     **{f"{name}, p = 0.5": Condition(name, 0.5) for name in TRANSFORMS},
     TODAYS_ADADELTA: Condition(learning_rate=0.001),
