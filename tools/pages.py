@@ -48,7 +48,10 @@ def put_between_marks(page: str, text: str, command: str) -> str:
 def markdown_table(
     header: Sequence[str], lines: Iterable[Iterable[str]], text_columns: int = 1
 ) -> str:
-    """A table in Markdown, the columns of numbers aligned to the right."""
+    """A table in Markdown, the columns of numbers aligned to the right.
+
+    Its cells are not padded, as libraries do: one new number would change all lines of a diff.
+    """
     rule = ["---"] * text_columns + ["---:"] * (len(header) - text_columns)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *lines])
 
