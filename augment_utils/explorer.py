@@ -243,7 +243,9 @@ class Panel(widgets.HBox):
             arguments = "".join(f", {key}={value!r}" for key, value in values.items())
             code = f"au.{function}({code}{arguments})"
         self.line.value = code + image.comment
-        said = words.format_map(values | {"color": COLOR_WORDS.get(values.get("color"), "grey")})
+        said = words.format_map(
+            values | {"color": COLOR_WORDS.get(values.get("color", ""), "grey")}
+        )
         self.words = f"{self.name}: {image.name}, {transform} ({said}). "
         self.words += facts(image.pixels, self.result)
         if transform == "CLAHE":

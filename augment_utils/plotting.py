@@ -135,7 +135,9 @@ def to_png(*figures: Figure, dpi: float = DPI, small: bool = True) -> bytes:
         fig.savefig(png, format="png", dpi=dpi, facecolor="white", pil_kwargs=quickly)
     if not small:
         return drawn[0].getvalue()
-    whole = Image.fromarray(np.vstack([Image.open(png).convert("RGB") for png in drawn]))
+    whole = Image.fromarray(
+        np.vstack([np.asarray(Image.open(png).convert("RGB")) for png in drawn])
+    )
     red, green, blue = whole.split()
     png = io.BytesIO()
     (red if red == green == blue else whole).save(png, format="png", optimize=True)
@@ -154,9 +156,9 @@ def draw_image(axis: Axes, image: np.ndarray, title: str, fontsize: float = 10) 
 def label_histogram(axis: Axes, cdf_axis: Axes, first: bool, last: bool) -> None:
     """The scales of two axes; their numbers stand left of the first and right of the last."""
     axis.set(xlim=(0, 255), xticks=(0, 128, 255), xlabel="grey level")
-    axis.set_ylabel("pixels" if first else None)
+    axis.set_ylabel("pixels" if first else "")
     axis.tick_params(labelleft=first)
-    cdf_axis.set(ylim=(0, 1.02), yticks=(0, 0.5, 1), ylabel="CDF" if last else None)
+    cdf_axis.set(ylim=(0, 1.02), yticks=(0, 0.5, 1), ylabel="CDF" if last else "")
     cdf_axis.tick_params(labelright=last)
 
 

@@ -18,13 +18,13 @@ from augment_utils.contrast import (
     histogram_equalization,
 )
 from augment_utils.datasets import Dataset
-from augment_utils.keras_bridge import Transform, as_dataset_map, quiet_startup
+from augment_utils.keras_bridge import as_dataset_map, quiet_startup
 
 if TYPE_CHECKING:  # slow to import
     import keras
     import tensorflow as tf
 
-TRANSFORMS: dict[str, Transform] = {
+TRANSFORMS: dict[str, Callable[..., np.ndarray]] = {
     "stretching": contrast_stretching,
     "HE joint": functools.partial(histogram_equalization, color="joint"),
     "HE channel": functools.partial(histogram_equalization, color="channel"),
