@@ -33,6 +33,8 @@ PYTEST_INI = """\
 [pytest]
 addopts = --nbval-lax --nbval-current-env --nbval-cell-timeout=120
 """
+TOO_LONG = ("CellTimeoutError", "KeyboardInterrupt")  # what such a cell ends with
+DIGEST = ".digest"  # the file that tells what was graded
 STUDENT_LINE = re.compile(r"^STUDENT\s*=\s*(['\"])(.*?)\1", re.MULTILINE)
 
 
@@ -225,10 +227,6 @@ def _grade_one(api, course, name, student):
     if not _quietly(api.generate_feedback, name, student)["success"]:
         remarks.append("no feedback could be made")
     return Graded(student, name, {part: points[part] for part in most}, most, remarks)
-
-
-TOO_LONG = ("CellTimeoutError", "KeyboardInterrupt")
-DIGEST = ".digest"  # of what was graded
 
 
 def _points(api, name, student):

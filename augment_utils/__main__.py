@@ -9,19 +9,14 @@ import click
 from augment_utils.datasets import download_cifar10, load_cifar10, save_npz
 
 
-class NotHere(click.ClickException):
-    exit_code = 2
-
-
 class OnlyData(click.Group):
     """Says where other commands are, and ends with a line when it is stopped."""
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple:
         if args[0] not in self.commands:
-            raise NotHere(
-                f"got {args[0]!r}, but this module only fetches data. "
-                "Notebooks, experiments, benchmarks and assignments are run in a clone of the "
-                "repository, with make or python -m tools.notebooks and the like"
+            raise click.UsageError(
+                f"got {args[0]!r}, but this module only fetches data. Everything else is run in a "
+                "clone of the repository, with make"
             )
         return super().resolve_command(ctx, args)
 

@@ -18,13 +18,13 @@ if TYPE_CHECKING:  # slow to import
     from matplotlib.figure import Figure
 
 LEAST_CONTRAST = 20  # grey levels: of a flat image there is nothing to tell
-CIFAR10 = "cifar10"  # of ``images`` in a class file: wherever a machine has it
-CLASS_FILE = "class.json"  # {"year": 2026, "images": "patches"}: the same for a whole class
-LIBRARIES = (  # what does by itself what an assignment asks to write
-    *("augment_utils.contrast", "augment_utils.kernels"),
-    *("skimage.exposure", "_skimage2.exposure"),  # the second: from scikit-image 0.27 on
-    *("cv2", "PIL.ImageOps", "albumentations", "keras"),
-)
+CLASS_FILE = "class.json"  # {"year": 2026, "images": "patches"}; or a path; or
+CIFAR10 = "cifar10"  # wherever a machine has it
+# What does by itself what an assignment asks to write; _skimage2: from scikit-image 0.27 on
+LIBRARIES = (
+    "augment_utils.contrast", "augment_utils.kernels", "skimage.exposure", "_skimage2.exposure",
+    "cv2", "PIL.ImageOps", "albumentations", "keras",
+)  # fmt: skip
 
 
 class Personal:
@@ -80,7 +80,7 @@ def being_graded() -> bool:
     return os.environ.get("NBGRADER_EXECUTION") == "autograde"
 
 
-def whose(student: str) -> str:
+def student_id(student: str) -> str:
     """The id that counts: while a submission is graded its folder's, otherwise the given one."""
     return Path.cwd().parent.name if being_graded() else student
 
@@ -104,9 +104,7 @@ def find_class_file() -> Path:
 
 
 def read_class_file(path: str | os.PathLike) -> dict[str, Any]:
-    """What is the same for a class: ``year``, any number, and ``images``.
-
-    ``images`` is where they come from: ``patches``, ``cifar10`` or a path.
+    """What is the same for a class: ``year``, any number, and where its ``images`` come from.
 
     Raises
     ------
@@ -148,18 +146,10 @@ def by_hand() -> Iterator[None]:
     assert not used, f"write it in NumPy, without {', '.join(sorted(used))}"
 
 
-def drawn(figure: "Figure") -> tuple[list[np.ndarray], list[np.ndarray], list[str]]:
-    """The data of a figure: (its lines' y values, its bars' or steps' heights, its axes' labels).
+def figure_data(figure: "Figure") -> tuple[list[np.ndarray], list[np.ndarray], list[str]]:
+    """The y values of a figure's lines, the heights of its bars or steps, its axes' labels.
 
     Points of ``scatter`` and lines of ``hlines`` and ``vlines`` are not among them.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-
-    Returns
-    -------
-    (list of ndarray, list of ndarray, list of str)
     """
     from matplotlib.container import BarContainer
     from matplotlib.patches import StepPatch
@@ -177,7 +167,7 @@ def drawn(figure: "Figure") -> tuple[list[np.ndarray], list[np.ndarray], list[st
 
 @functools.lru_cache(1)
 def _test_images(source):
-    """Those of them that have some contrast to work with."""
+    """Those that have some contrast to work with."""
     dataset = load_cifar10(None if source == CIFAR10 else source)
     if source == CIFAR10 and not is_cifar10(dataset):
         raise ValueError(

@@ -75,19 +75,8 @@ def fog(images: np.ndarray, severity: int, seed: int = 0) -> np.ndarray:
 
     v' = (v + c f) m / (m + c), with f the cloud in 0..1, m the largest value of the image, and
     c = 0.2, 0.5, 0.75, 1, 1.5. The cloud's roughness falls by 3, 3, 2.5, 2, 1.75 an octave.
-
-    Parameters
-    ----------
-    images, severity
-        As in :func:`contrast`.
-    seed : int
-        Of the clouds. A batch's images get different ones; the first of a batch gets the one
-        that it would get alone.
-
-    Returns
-    -------
-    ndarray
-        As :func:`contrast`. Errors too.
+    Each image of a batch gets another cloud, by the seed; the first gets the one that it would get
+    alone. Parameters, result and errors as :func:`contrast`.
     """
     thickness, decay = _constant(FOG, severity)
 
@@ -114,7 +103,7 @@ CORRUPTIONS = {"contrast": contrast, "brightness": brightness, "fog": fog, "gamm
 
 
 def plasma(count: int, side: int, decay: float, seed: int = 0) -> np.ndarray:
-    """Clouds by the diamond-square algorithm, tiling at the edges.
+    """Clouds by the diamond-square algorithm of Fournier et al., tiling at the edges.
 
     Parameters
     ----------
@@ -130,10 +119,6 @@ def plasma(count: int, side: int, decay: float, seed: int = 0) -> np.ndarray:
     -------
     ndarray, (count, side, side), float64
         Each cloud in 0..1, and reaching both.
-
-    References
-    ----------
-    Fournier, Fussell & Carpenter 1982; CIFAR-10-C uses the same, at 32 x 32.
     """
     generators = np.random.default_rng(seed).spawn(count)
     clouds, step, roughness = np.zeros((count, side, side)), side, 1.0

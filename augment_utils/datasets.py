@@ -35,17 +35,10 @@ EXPECTED = (
 
 # class name: file in scikit-image's wheel
 PHOTOGRAPHS = {
-    "astronaut": "astronaut",
-    "brick": "brick",
-    "cat": "chelsea",
-    "coffee": "coffee",
-    "coins": "coins",
-    "grass": "grass",
-    "gravel": "gravel",
-    "tissue": "immunohistochemistry",
-    "motorcycle": "stereo_motorcycle",
-    "rocket": "rocket",
-}
+    "astronaut": "astronaut", "brick": "brick", "cat": "chelsea", "coffee": "coffee",
+    "coins": "coins", "grass": "grass", "gravel": "gravel", "tissue": "immunohistochemistry",
+    "motorcycle": "stereo_motorcycle", "rocket": "rocket",
+}  # fmt: skip
 PATCH_SIDE = 32
 TRAIN_SHARE = 0.75  # of each photograph's width; the rest is for the test patches
 

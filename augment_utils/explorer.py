@@ -3,7 +3,7 @@
 import base64
 import functools
 import html
-import io
+import inspect
 import os
 import tempfile
 import warnings
@@ -17,7 +17,6 @@ import skimage
 try:
     import ipywidgets as widgets
     import traitlets
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from PIL import Image
 except ModuleNotFoundError as missing:
@@ -25,31 +24,23 @@ except ModuleNotFoundError as missing:
     raise
 
 import augment_utils as au
+from augment_utils import datasets
 from augment_utils.contrast import COLORS
-from augment_utils.plotting import DPI, draw_histogram, draw_image, to_png
+from augment_utils.plotting import draw_histogram, draw_image, label_histogram, to_png
 
-TRANSFORMS = {  # the function of augment_utils, its settings, and how they are said
-    "none": (None, (), "unchanged"),
-    "stretching": (
-        *("contrast_stretching", ("low", "high", "color")),
-        "percentiles {low:g} to {high:g}, {color}",
-    ),
-    "HE": ("histogram_equalization", ("color",), "{color}"),
-    "AHE": ("adaptive_histogram_equalization", ("kernel_size",), "tiles of {kernel_size} pixels"),
-    "CLAHE": (
-        *("clahe", ("kernel_size", "clip_limit")),
-        "tiles of {kernel_size} pixels, clip limit {clip_limit:g}",
-    ),
+TRANSFORMS: dict[str, tuple[str, str]] = {  # the function of augment_utils, its settings in words
+    "none": ("", "unchanged"),
+    "stretching": ("contrast_stretching", "percentiles {low:g} to {high:g}, {color}"),
+    "HE": ("histogram_equalization", "{color}"),
+    "AHE": ("adaptive_histogram_equalization", "tiles of {kernel_size} pixels"),
+    "CLAHE": ("clahe", "tiles of {kernel_size} pixels, clip limit {clip_limit:g}"),
 }
-WAYS: dict[str | None, str] = {  # `color`, and how it is said
-    **{"joint": "R, G, B together", "channel": "R, G, B each", "value": "V alone"},
-    **{None: "grey"},
-}
+COLOR_WORDS = {"joint": "R, G, B together", "channel": "R, G, B each", "value": "V alone"}
 
 TRAINING, PHOTOGRAPH, FILE = "training images", "photographs", "a file"
-PHOTOGRAPHS = (  # functions of skimage.data whose files are in its wheel
-    *("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel"),
-    *("immunohistochemistry", "moon", "page", "retina", "rocket"),
+# functions of skimage.data whose files are in its wheel; a stereo pair is not one photograph
+PHOTOGRAPHS = sorted(
+    {*datasets.PHOTOGRAPHS.values(), "camera", "moon", "page", "retina"} - {"stereo_motorcycle"}
 )
 ANY = "any"
 MOST_PIXELS = 2048 * 2048
@@ -136,14 +127,11 @@ class Explorer(widgets.VBox):
 
     def _repr_mimebundle_(self, **kwargs):
         """The widget, and its picture for a page without a kernel."""
-        pictures = [Image.open(io.BytesIO(to_png(panel.figure))) for panel in self._visible()]
-        whole = Image.new("RGB", (pictures[0].width, sum(p.height for p in pictures)))
-        for i, picture in enumerate(pictures):
-            whole.paste(picture, (0, i * picture.height))
+        png = to_png(*(panel.figure for panel in self._visible()))
         view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
         data = {
             "application/vnd.jupyter.widget-view+json": view,
-            "image/png": _base64_png(whole, optimize=True),
+            "image/png": base64.b64encode(png).decode(),
             "text/plain": f"<Explorer: {self.words}>",
         }
         return data, {"image/png": {"alt": f"{LAYOUT} {self.words}"}}
@@ -241,12 +229,13 @@ class Panel(widgets.HBox):
 
     def _draw(self):
         """Transform the image, and show the result in every way."""
-        image, transform, grey = self.chosen, self.controls["transform"].value, self._is_grey()
-        function, names, words = TRANSFORMS[transform]
+        image, transform = self.chosen, self.controls["transform"].value
+        function, words = TRANSFORMS[transform]
+        names, is_grey = settings_of(transform), image.pixels.ndim == 2
         for key in [*self.controls][1:]:
             show_only_if(key in names, self.controls[key])
-        self.controls["color"].disabled = grey
-        values = {key: self.controls[key].value for key in names if key != "color" or not grey}
+        self.controls["color"].disabled = is_grey
+        values = {key: self.controls[key].value for key in names if key != "color" or not is_grey}
         values = {k: round(v, 6) if isinstance(v, float) else v for k, v in values.items()}
         self.result, code = image.pixels, image.code
         if function:
@@ -254,7 +243,9 @@ class Panel(widgets.HBox):
             arguments = "".join(f", {key}={value!r}" for key, value in values.items())
             code = f"au.{function}({code}{arguments})"
         self.line.value = code + image.comment
-        said = words.format_map(values | {"color": WAYS[values.get("color")]})
+        said = words.format_map(
+            values | {"color": COLOR_WORDS.get(values.get("color", ""), "grey")}
+        )
         self.words = f"{self.name}: {image.name}, {transform} ({said}). "
         self.words += facts(image.pixels, self.result)
         if transform == "CLAHE":
@@ -262,31 +253,21 @@ class Panel(widgets.HBox):
         said_of_it = html.escape(self.words).replace(WARNING, f"<br><b>{WARNING}</b>")
         self.readout.value = f"<p>{said_of_it}</p>"
         self._draw_figure(f"{self.name}: {transform}\n{said}")
-        drawn = Image.fromarray(np.asarray(self.canvas.buffer_rgba())).convert("RGB")
+        png = base64.b64encode(to_png(self.figure, small=False)).decode()
         self.picture.value = (
             f'<img alt="{LAYOUT} {html.escape(self.words)}" style="max-width: 100%" '
-            f'onload="{html.escape(FOR_SCREEN_READERS)}" '
-            f'src="data:image/png;base64,{_base64_png(drawn, compress_level=1)}">'
+            f'onload="{html.escape(FOR_SCREEN_READERS)}" src="data:image/png;base64,{png}">'
         )
-
-    def _is_grey(self):
-        return self.chosen.pixels.ndim == 2
 
     # ---- the figure: made once; a change replaces what is drawn in its axes
 
     def _make_figure(self):
-        self.figure = Figure(figsize=(7.2, 4.1), dpi=DPI)
-        self.canvas = FigureCanvasAgg(self.figure)
+        self.figure = Figure(figsize=(7.2, 4.1))
         self.axes = self.figure.subplots(2, 3, height_ratios=(1.1, 1))
         self.figure.subplots_adjust(0.11, 0.12, 0.96, 0.9, wspace=0.32, hspace=0.12)
         self.cdf_axes = [axis.twinx() for axis in self.axes[1, :2]]
-        for axis, cdf_axis in zip(self.axes[1], self.cdf_axes, strict=False):
-            axis.set(xlim=(0, 255), xticks=(0, 128, 255), xlabel="grey level")
-            cdf_axis.set(ylim=(0, 1.02), yticks=(0, 0.5, 1))
-        self.axes[1, 0].set_ylabel("pixels")
-        self.axes[1, 1].tick_params(labelleft=False)
-        self.cdf_axes[0].tick_params(labelright=False)
-        self.cdf_axes[1].set_ylabel("CDF")
+        for i, cdf_axis in enumerate(self.cdf_axes):
+            label_histogram(self.axes[1, i], cdf_axis, first=i == 0, last=i == 1)
         key = self.axes[1, 2]
         key.imshow(np.arange(256)[np.newaxis], cmap="gray", aspect="auto")
         key.set(xticks=(0, 128, 255), xticklabels=("-255", "0", "+255"), yticks=())
@@ -306,7 +287,6 @@ class Panel(widgets.HBox):
         top = max(draw_histogram(*place, channels=False) for place in below)
         for axis in self.axes[1, :2]:
             axis.set_ylim(0, 1.05 * top)
-        self.canvas.draw()
 
 
 # ---- which image: the widgets that choose it, and what they refuse
@@ -322,7 +302,7 @@ class Chosen(NamedTuple):
 
 
 class ImageChooser(widgets.VBox):
-    """Choose a training image, a photograph or a file; what was `chosen` last stays until then."""
+    """Choose a training image, a photograph or a file; `chosen` is the last that could be had."""
 
     def __init__(self, image: int | str, on_choice: Callable[[], object]) -> None:
         self.source = widgets.Dropdown(
@@ -412,6 +392,12 @@ class ImageChooser(widgets.VBox):
         return data
 
 
+def settings_of(transform: str) -> list[str]:
+    """The names of its settings, as its function has them."""
+    function = TRANSFORMS[transform][0]
+    return [*inspect.signature(getattr(au, function)).parameters][1:] if function else []
+
+
 def show_only_if(wanted: bool, *controls: widgets.Widget) -> None:
     for control in controls:
         control.layout.display = None if wanted else "none"
@@ -482,7 +468,7 @@ def _load_once():
     return au.load_cifar10()
 
 
-# ---- words and bytes
+# ---- words
 
 
 def facts(before: np.ndarray, after: np.ndarray) -> str:
@@ -516,9 +502,3 @@ def over_channels(image: np.ndarray) -> np.ndarray:
 
 def _percent(where):
     return f"{100 * where.mean():.1f} %"
-
-
-def _base64_png(picture, **options):
-    png = io.BytesIO()
-    picture.save(png, format="png", **options)
-    return base64.b64encode(png.getvalue()).decode()

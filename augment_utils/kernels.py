@@ -22,7 +22,7 @@ BINS = 256
 TOP_LEVEL = 2**14 - 1
 BIN_WIDTH = 65
 
-SOME = 1024  # pixels are scaled so many at a time, while they are in the processor's cache
+PIXELS_IN_CACHE = 1024  # are scaled at a time
 
 
 def compiled(function: Callable) -> Callable:
@@ -67,7 +67,7 @@ def stretch_floats(images, out, unit, low, high):
                 p, q = _percentiles(levels, low, high)
                 for j in range(levels.size):
                     new[j] = _stretched(levels[j], p, q) if p < q else p
-            _scatter(image, result, unit, c, levels, new, least < most)
+            _write_floats(image, result, unit, c, levels, new, least < most)
 
 
 @compiled
@@ -184,7 +184,7 @@ def equalize_floats(images, out, unit):
                     lower = max(lower, 0)
                     a, b = counts[lower] / levels.size, counts[upper] / levels.size
                     new[j] = _on_line(levels[j], lower, upper, a, b, least, most)
-            _scatter(image, result, unit, c, levels, new, equalized)
+            _write_floats(image, result, unit, c, levels, new, equalized)
 
 
 @compiled
@@ -268,7 +268,7 @@ def clahe_floats(images, out, height, width, clip_limit):
                     fine = np.float64(_fine(levels[y * columns + x]))
                     bins[y, x] = _bin_of_fine((fine - fine_least) / (fine_most - fine_least))
             _equalize_tiles(bins, height, width, clip_limit, new)
-        _scatter(image, result, unit, 0, levels, new, fine_least < fine_most)
+        _write_floats(image, result, unit, 0, levels, new, fine_least < fine_most)
 
 
 @compiled
@@ -287,7 +287,7 @@ def _equalize_tiles(bins, height, width, clip_limit, new):
     rows, columns = bins.shape
     pixels = height * width
     limit = max(int(clip_limit * pixels), 1) if clip_limit > 0 else pixels
-    # what a CDF of so many pixels is mapped to; handing out can give a tile more than it has
+    # what a CDF of so many pixels is mapped to; a tile can be given more pixels than it has
     level_of = np.empty(pixels + BINS + 1, np.float32)
     for count in range(level_of.size):
         level_of[count] = np.floor(min(count * (TOP_LEVEL / pixels), np.float64(TOP_LEVEL)))
@@ -307,7 +307,7 @@ def _equalize_tiles(bins, height, width, clip_limit, new):
                 top, start = made * height, tile * width
                 excess = _count_tile(bins, top, start, height, width, limit, histogram)
                 if excess:
-                    _hand_out(histogram, limit, excess)
+                    _redistribute(histogram, limit, excess)
                 running = 0
                 for k in range(BINS):
                     running += histogram[k]
@@ -372,12 +372,11 @@ def _mirrored(position, n):
 
 
 @compiled
-def _hand_out(histogram, limit, excess):
+def _redistribute(histogram, limit, excess):
     """Spread the excess over the bins that are not full, as scikit-image does.
 
-    First an equal share to each bin, then what is left one by one. A bin within a share of
-    the limit is filled to the limit, so that in large tiles more can be handed out than was
-    cut.
+    First an equal share to each bin, then what is left one by one. A bin within a share of the
+    limit is filled to it, so that in large tiles more can be given than was cut.
     """
     share = excess // BINS
     if share:
@@ -480,24 +479,24 @@ def _look_up(image, result, unit, c, levels, table, first, last):
 @compiled
 def _scale_bytes(image, result, value, share):
     """RGB times V'/V, which keeps hue and saturation; for black pixels `share` is V' itself."""
-    some = np.empty(3 * SOME, np.float32)
-    for start in range(0, value.size, SOME):
-        stop = min(start + SOME, value.size)
+    factors = np.empty(3 * PIXELS_IN_CACHE, np.float32)
+    for start in range(0, value.size, PIXELS_IN_CACHE):
+        stop = min(start + PIXELS_IN_CACHE, value.size)
         black = False
         for j in range(stop - start):
-            some[3 * j] = some[3 * j + 1] = some[3 * j + 2] = share[start + j]
+            factors[3 * j] = factors[3 * j + 1] = factors[3 * j + 2] = share[start + j]
             black |= value[start + j] == 0
         before, after = image[3 * start : 3 * stop], result[3 * start : 3 * stop]
         for j in range(3 * (stop - start)):
-            after[j] = np.uint8(np.int32(np.rint(np.float32(before[j]) * some[j])))
+            after[j] = np.uint8(np.int32(np.rint(np.float32(before[j]) * factors[j])))
         if black:  # it has no hue, and becomes grey
             for j in range(stop - start):
                 if value[start + j] == 0:
-                    after[3 * j : 3 * j + 3] = np.uint8(np.rint(some[3 * j]))
+                    after[3 * j : 3 * j + 3] = np.uint8(np.rint(factors[3 * j]))
 
 
 @compiled
-def _scatter(image, result, unit, c, levels, new, changed):
+def _write_floats(image, result, unit, c, levels, new, changed):
     """Floats: write the unit's new numbers, or, for V, RGB times V'/V."""
     for j in range(levels.size):
         if unit == VALUE:

@@ -19,7 +19,7 @@ except ModuleNotFoundError as missing:
 # Okabe & Ito's colour-blind-safe palette; line styles say the same again.
 INK, GREY = "#000000", "#9AA5AD"
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-CHANNELS = (("R", RED, "-"), ("G", GREEN, "--"), ("B", BLUE, ":"))
+CHANNELS, V = (("R", RED, "-"), ("G", GREEN, "--"), ("B", BLUE, ":")), ("V", INK, "-")
 
 DPI = 110
 
@@ -31,9 +31,7 @@ def show(fig: Figure, *, alt: str) -> None:
     ----------
     fig : matplotlib Figure
     alt : str
-        What the figure shows, for who cannot see it. It is kept in the output's
-        metadata, from where ``jupyter nbconvert --to html --template classic`` puts it
-        into the page. (JupyterLab 4.6 and nbconvert's lab template leave it there.)
+        What the figure shows, for who cannot see it. It is kept in the output's metadata.
 
     Raises
     ------
@@ -58,7 +56,7 @@ def plot_images(
     titles: Sequence[str] | None = None,
     columns: int | None = None,
 ) -> Figure:
-    """Images in a grid, unsmoothed.
+    """Images in a grid, unsmoothed, for :func:`show`.
 
     Parameters
     ----------
@@ -68,11 +66,6 @@ def plot_images(
     titles : sequence of str or None
     columns : int or None
         None: all in one row, up to 8.
-
-    Returns
-    -------
-    matplotlib Figure
-        For :func:`show`.
     """
     columns = columns or min(len(images), 8)
     rows = -(-len(images) // columns)
@@ -96,7 +89,7 @@ def plot_images(
 def plot_histograms(
     images: Sequence[np.ndarray] | np.ndarray, titles: Sequence[str], channels: bool = False
 ) -> Figure:
-    """Each image over its histogram with its CDF on it, all on the same axes.
+    """Each image over its histogram with its CDF on it, all on the same axes, for :func:`show`.
 
     Parameters
     ----------
@@ -105,11 +98,6 @@ def plot_histograms(
     titles : sequence of str
     channels : bool
         For colour images: one curve each for R, G and B instead of HSV's V.
-
-    Returns
-    -------
-    matplotlib Figure
-        For :func:`show`.
     """
     fig, axes = plt.subplots(
         2,
@@ -124,12 +112,7 @@ def plot_histograms(
         draw_image(axes[0, column], image, title)
         axis, cdf_axis = axes[1, column], axes[1, column].twinx()
         tops.append(draw_histogram(axis, cdf_axis, image, channels))
-        axis.set(xlim=(0, 255), xticks=(0, 128, 255), xlabel="grey level")
-        cdf_axis.set(ylim=(0, 1.02), yticks=(0, 0.5, 1))
-        axis.set_ylabel("pixels" if column == 0 else None)
-        cdf_axis.set_ylabel("CDF" if column == len(images) - 1 else None)
-        axis.tick_params(labelleft=column == 0)
-        cdf_axis.tick_params(labelright=column == len(images) - 1)
+        label_histogram(axis, cdf_axis, column == 0, column == len(images) - 1)
     for axis in axes[1]:
         axis.set_ylim(0, 1.05 * max(tops))
     if channels:
@@ -140,16 +123,24 @@ def plot_histograms(
 # ---- the parts of them, which the explorer draws too
 
 
-def to_png(fig: Figure) -> bytes:
-    """As small as it gets without loss: no transparency, and no colour if there is none."""
-    drawn = io.BytesIO()
-    fig.savefig(drawn, format="png", dpi=DPI, facecolor="white")
-    picture = Image.open(drawn).convert("RGB")
-    red, green, blue = picture.split()
-    if red == green == blue:
-        picture = red
+def to_png(*figures: Figure, dpi: float = DPI, small: bool = True) -> bytes:
+    """Figures, one below the other, as a PNG.
+
+    Small is as small as it gets without loss: no transparency, and no colour if there is none.
+    Otherwise there is one figure, and it is there sooner.
+    """
+    drawn = [io.BytesIO() for _ in figures]
+    for fig, png in zip(figures, drawn, strict=True):
+        quickly = {"compress_level": 1}
+        fig.savefig(png, format="png", dpi=dpi, facecolor="white", pil_kwargs=quickly)
+    if not small:
+        return drawn[0].getvalue()
+    whole = Image.fromarray(
+        np.vstack([np.asarray(Image.open(png).convert("RGB")) for png in drawn])
+    )
+    red, green, blue = whole.split()
     png = io.BytesIO()
-    picture.save(png, format="png", optimize=True)
+    (red if red == green == blue else whole).save(png, format="png", optimize=True)
     return png.getvalue()
 
 
@@ -162,25 +153,29 @@ def draw_image(axis: Axes, image: np.ndarray, title: str, fontsize: float = 10) 
     axis.axis("off")
 
 
+def label_histogram(axis: Axes, cdf_axis: Axes, first: bool, last: bool) -> None:
+    """The scales of two axes; their numbers stand left of the first and right of the last."""
+    axis.set(xlim=(0, 255), xticks=(0, 128, 255), xlabel="grey level")
+    axis.set_ylabel("pixels" if first else "")
+    axis.tick_params(labelleft=first)
+    cdf_axis.set(ylim=(0, 1.02), yticks=(0, 0.5, 1), ylabel="CDF" if last else "")
+    cdf_axis.tick_params(labelright=last)
+
+
 def draw_histogram(axis: Axes, cdf_axis: Axes, image: np.ndarray, channels: bool) -> int:
     """Draw into the two axes; return the highest count."""
     levels = image if image.dtype == np.uint8 else np.rint(255 * image).astype(np.uint8)
     levels = levels.reshape(*levels.shape[:2], -1)
-    if channels and levels.shape[-1] == 3:
-        curves = [
-            (levels[..., c], label, colour, style)
-            for c, (label, colour, style) in enumerate(CHANNELS)
-        ]
-    else:
-        curves = [(levels.max(axis=-1), "V", INK, "-")]
+    each = channels and levels.shape[-1] == 3
+    planes = np.moveaxis(levels, -1, 0) if each else [levels.max(axis=-1)]
     tops = []
-    for plane, label, colour, style in curves:
+    for plane, (label, colour, style) in zip(planes, CHANNELS if each else [V], strict=True):
         counts, edges = np.histogram(plane, bins=64, range=(0, 256))
         tops.append(counts.max())
-        if len(curves) == 1:
-            axis.stairs(counts, edges, fill=True, color=GREY)
-        else:
+        if each:
             axis.stairs(counts, edges, color=colour, linestyle=style, label=label)
+        else:
+            axis.stairs(counts, edges, fill=True, color=GREY)
         cdf = np.bincount(plane.ravel(), minlength=256).cumsum() / plane.size
         cdf_axis.plot(np.arange(256), cdf, color=colour, linestyle=style, linewidth=1.2)
     return max(tops)

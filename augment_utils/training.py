@@ -18,13 +18,13 @@ from augment_utils.contrast import (
     histogram_equalization,
 )
 from augment_utils.datasets import Dataset
-from augment_utils.keras_bridge import Transform, as_dataset_map, quiet_startup
+from augment_utils.keras_bridge import as_dataset_map, quiet_startup
 
 if TYPE_CHECKING:  # slow to import
     import keras
     import tensorflow as tf
 
-TRANSFORMS: dict[str, Transform] = {
+TRANSFORMS: dict[str, Callable[..., np.ndarray]] = {
     "stretching": contrast_stretching,
     "HE joint": functools.partial(histogram_equalization, color="joint"),
     "HE channel": functools.partial(histogram_equalization, color="channel"),
@@ -47,8 +47,6 @@ class Condition(NamedTuple):
 
 CONDITIONS = {
     "none": Condition(),
-    "flips": Condition(augmentation="flips"),
-    "geometric": Condition(augmentation="geometric"),
     **{name: Condition(name) for name in TRANSFORMS},
     **{f"{name}, p = 0.5": Condition(name, 0.5) for name in TRANSFORMS},
     TODAYS_ADADELTA: Condition(learning_rate=0.001),
@@ -77,6 +75,7 @@ TIERS: dict[str, dict[str, dict]] = {
 }
 MODELS = {"A": "the_posts_cnn", "B": "small_cnn"}
 BATCH = 64  # as in the post
+VALIDATION = {"raw": "validation", "transformed": "validation_transformed"}  # names of accuracies
 
 
 class Plan(NamedTuple):
@@ -288,14 +287,14 @@ def train(
     """
     ways = scored_ways(split.x_validation, condition)
     history: dict[str, list[float]] = {"loss": [], "accuracy": []}
-    history |= {_validation_key(way): [] for way in ways}
+    history |= {VALIDATION[way]: [] for way in ways}
     batches = make_batches(split.x_train, split.y_train, condition, seed)
     for epoch in range(epochs):
         metrics = model.fit(batches, epochs=1, shuffle=False, verbose=0).history
         history["loss"].append(metrics["loss"][0])
         history["accuracy"].append(metrics["accuracy"][0])
         for way, images in ways.items():
-            history[_validation_key(way)].append(accuracy(model, images, split.y_validation))
+            history[VALIDATION[way]].append(accuracy(model, images, split.y_validation))
         if progress:
             progress(epoch + 1)
     return history
@@ -367,10 +366,6 @@ def _seeds(seed):
 def _glorot(seeds):
     """Keras' default for the first weights, with the next of the seeds."""
     return _keras().initializers.GlorotUniform(next(seeds))
-
-
-def _validation_key(way):
-    return "validation" if way == "raw" else f"validation_{way}"
 
 
 def _augmentation(name, seed):

@@ -59,6 +59,10 @@ def _measure(side, transform, moves):
             raise RuntimeError(f"{control}={value} drew no new picture")
     median, slow = np.percentile(milliseconds[3:], (50, 90))
     return {
-        **{"transform": transform, "control": control, "side": side, "goal_ms": GOALS[side]},
-        **{"median_ms": round(median, 1), "p90_ms": round(slow, 1)},
+        "transform": transform,
+        "control": control,
+        "side": side,
+        "goal_ms": GOALS[side],
+        "median_ms": round(median, 1),
+        "p90_ms": round(slow, 1),
     }

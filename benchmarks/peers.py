@@ -13,29 +13,24 @@ from typing import NamedTuple
 import numpy as np
 import skimage
 
-from augment_utils import contrast, keras_bridge
+from augment_utils import keras_bridge
 from augment_utils.keras_bridge import Transform
 from augment_utils.kernels import compiled
+from augment_utils.training import TRANSFORMS
 
 TILE, CLIP_LIMIT = 8, 0.03
 KERAS_NUMBERS = 2**20  # at once: the layer needs a kilobyte of memory for each
 
 NAME = "augment_utils"  # our own, among the peers' names
 
-# transform: (as we have it, its settings in words)
+# as the tables call it: (what it is, its settings in words)
 OURS: dict[str, tuple[Transform, str]] = {
-    "contrast stretching": (contrast.contrast_stretching, "R, G and B together"),
-    "HE, joint": (
-        functools.partial(contrast.histogram_equalization, color="joint"),
-        "R, G and B together",
-    ),
-    "HE on V": (contrast.histogram_equalization, "V of HSV"),
-    "AHE": (
-        functools.partial(contrast.adaptive_histogram_equalization, kernel_size=TILE),
-        "V of HSV, 8-pixel tiles",
-    ),
+    "contrast stretching": (TRANSFORMS["stretching"], "R, G and B together"),
+    "HE, joint": (TRANSFORMS["HE joint"], "R, G and B together"),
+    "HE on V": (TRANSFORMS["HE value"], "V of HSV"),
+    "AHE": (functools.partial(TRANSFORMS["AHE"], kernel_size=TILE), "V of HSV, 8-pixel tiles"),
     "CLAHE": (
-        functools.partial(contrast.clahe, kernel_size=TILE, clip_limit=CLIP_LIMIT),
+        functools.partial(TRANSFORMS["CLAHE"], kernel_size=TILE, clip_limit=CLIP_LIMIT),
         "V of HSV, 8-pixel tiles, clip 0.03",
     ),
 }

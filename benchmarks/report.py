@@ -7,16 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from augment_utils.plotting import BLUE, GREEN, GREY, INK, ORANGE, RED
-from benchmarks.peers import (
-    ALBUMENTATIONS,
-    FLOOR,
-    KERAS,
-    NAME,
-    OPENCV,
-    OURS,
-    PEERS,
-    SKIMAGE,
-)
+from benchmarks.peers import ALBUMENTATIONS, FLOOR, KERAS, NAME, OPENCV, OURS, PEERS, SKIMAGE
 from tools.files import write_file
 from tools.pages import figure_png, fill, markdown_table
 

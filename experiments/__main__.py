@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from experiments import report, runs
 from tools import ROOT
-from tools.commands import StoppableGroup, plain_errors, settle_data_source, start
+from tools.commands import StoppableGroup, look_for_images_once, plain_errors, start
 
 
 @click.group(cls=StoppableGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,7 +46,7 @@ def main():
 )
 def do_runs(tier, studies, folder, scheduler, workers):
     """Do the runs that have no record yet. Stop it at any time; the same command goes on."""
-    settle_data_source()
+    look_for_images_once()
     folder = folder or (runs.RUNS if tier == "paper" else ROOT / "build" / "runs")
     wanted = runs.grid(tier, studies or runs.STUDIES)
     bars: list[tqdm] = []

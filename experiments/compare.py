@@ -110,13 +110,13 @@ class Answer(NamedTuple):
 def arms(study: str) -> list[Arm]:
     """The rows of a study's tables."""
     names = runs.conditions_of(study)
-    plain = [Arm(name, name, "raw") for name in names if not training.CONDITIONS[name].transform]
+    plain = [Arm(name, name, "raw") for name in names if not runs.CONDITIONS[name].transform]
     contrast = [
         Arm(f"{transform}, {label}", name, way)
         for transform in training.TRANSFORMS
         for label, (probability, way) in WAYS.items()
         for name in names
-        if training.CONDITIONS[name][:2] == (transform, probability)
+        if runs.CONDITIONS[name][:2] == (transform, probability)
     ]
     last = [arm for arm in plain if arm.label == training.TODAYS_ADADELTA]
     return [*(arm for arm in plain if arm not in last), *contrast, *last]

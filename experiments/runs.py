@@ -33,8 +33,18 @@ PACKAGES = ("numpy", "scikit-image", "numba", "tensorflow", "keras")
 PROTOCOL = 1  # to be raised when a run does something else than before: old records don't count
 RUNS = ROOT / "results" / "runs"  # the records of the published tables
 STUDIES = ("A", "B", "C")
+CONDITIONS = {  # of studies A and B, in the order of the tables
+    "none": training.Condition(),
+    "flips": training.Condition(augmentation="flips"),
+    "geometric": training.Condition(augmentation="geometric"),
+    **training.CONDITIONS,
+}
 CLEAN, SAME = "clean", "clean, the same images"  # scores; SAME is of those that are corrupted too
 ONE_AT_A_TIME = threading.Lock()  # TensorFlow's seed is the process's: a worker may have threads
+# what TensorFlow, our transforms and OpenMP take their number of threads from
+THREADS = (
+    "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "AUGMENT_THREADS", "OMP_NUM_THREADS"
+)  # fmt: skip
 MOST_DEATHS = 10  # of workers that held a run, before the run itself is taken to be the cause
 
 
@@ -81,7 +91,7 @@ def conditions_of(study: str) -> list[str]:
     """The names of a study's conditions, in the order of the tables."""
     if study == "C":
         return ["none", *training.TRANSFORMS]
-    names = list(training.CONDITIONS)
+    names = list(CONDITIONS)
     return names if study == "A" else [n for n in names if n != training.TODAYS_ADADELTA]
 
 
@@ -243,7 +253,7 @@ def read_records(folder: str | os.PathLike = RUNS) -> list[dict]:
 
 
 def _train_and_score(run, dataset):
-    plan, condition = _plan(run.tier, run.study), training.CONDITIONS[run.condition]
+    plan, condition = _plan(run.tier, run.study), CONDITIONS[run.condition]
     if run.study == "A":
         dataset = training.cats_and_dogs(dataset)
     split = training.draw_split(dataset, run.images, run.seed)
@@ -365,13 +375,6 @@ def _client(scheduler, workers):
         Client(cluster, set_as_default=False) as client,
     ):
         yield client
-
-
-# what TensorFlow, our transforms and OpenMP take their number of threads from
-THREADS = (
-    *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
-    *("AUGMENT_THREADS", "OMP_NUM_THREADS"),
-)
 
 
 def _running(client, left):

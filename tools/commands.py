@@ -49,8 +49,8 @@ def plain_errors(extra: str | None = None) -> Iterator[None]:
         raise click.ClickException(str(error)) from error
 
 
-def settle_data_source() -> None:
-    """Look for the images once, so that six notebooks need not wait for six failed downloads."""
+def look_for_images_once() -> None:
+    """Settle AUGMENT_DATA, so that six kernels or workers need not wait for six downloads."""
     try:
         dataset = load_cifar10()
     except (OSError, ValueError) as error:
@@ -63,7 +63,10 @@ def settle_data_source() -> None:
 
 
 def align(lines: Sequence[Sequence[str]], sides: str | None = None) -> str:
-    """Lines of cells as text, each column as wide as its widest cell, to the left (<) or right."""
+    """Lines of cells as text, each column as wide as its widest cell, to the left (<) or right.
+
+    In ten lines, because tabulate would be one more package for everybody who runs a notebook.
+    """
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     sides = sides or "<" * len(widths)
     return "\n".join(

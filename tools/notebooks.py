@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tools import ROOT
-from tools.commands import Stoppable, align, plain_errors, settle_data_source, start
+from tools.commands import Stoppable, align, look_for_images_once, plain_errors, start
 from tools.files import make_writable, write_file
 
 if TYPE_CHECKING:  # slow to import
@@ -52,7 +52,7 @@ def main(notebooks, output_dir, refresh, tier):
     notebooks = notebooks or sorted(NOTEBOOKS.glob("*.ipynb"))
     with plain_errors():
         make_writable(output_dir)
-    settle_data_source()
+    look_for_images_once()
     # TODO: 08 and 09 import experiments; to be removed as soon as they read a file under results/
     os.environ["PYTHONPATH"] = str(ROOT)
     rows = [run_notebook(notebook, output_dir, tier) for notebook in notebooks]
@@ -65,7 +65,7 @@ def main(notebooks, output_dir, refresh, tier):
     if refresh:
         with plain_errors():
             for notebook in notebooks:
-                take_outputs(output_dir / notebook.name, notebook)
+                copy_outputs(output_dir / notebook.name, notebook)
 
 
 def run_notebook(notebook: Path, output_dir: Path, tier: str | None = None) -> dict:
@@ -123,10 +123,9 @@ def execute(notebook: Path, output: Path, tier: str | None) -> str | None:
 
 def has_parameters(notebook: Path) -> bool:
     """Whether it has a cell that papermill's parameters replace."""
-    import nbformat
+    import papermill
 
-    cells = nbformat.read(notebook, 4).cells
-    return any("parameters" in cell.metadata.get("tags", []) for cell in cells)
+    return bool(papermill.inspect_notebook(notebook))
 
 
 def format_table(rows: Iterable[dict]) -> str:
@@ -163,7 +162,7 @@ def data_line(cells: Iterable["NotebookNode"]) -> str:
     return ""
 
 
-def take_outputs(executed: Path, notebook: Path) -> None:
+def copy_outputs(executed: Path, notebook: Path) -> None:
     """Put the outputs of an executed copy into the notebook, its thumbnail into images/.
 
     Widgets are left out: without their kernel a page would show "model not found" in place of

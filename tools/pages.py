@@ -1,6 +1,5 @@
 """What measured pages share: the machine, text between two marks, tables, figures as bytes."""
 
-import io
 import platform
 import re
 import textwrap
@@ -49,7 +48,10 @@ def put_between_marks(page: str, text: str, command: str) -> str:
 def markdown_table(
     header: Sequence[str], lines: Iterable[Iterable[str]], text_columns: int = 1
 ) -> str:
-    """A table in Markdown, the columns of numbers aligned to the right."""
+    """A table in Markdown, the columns of numbers aligned to the right.
+
+    Its cells are not padded, as libraries do: one new number would change all lines of a diff.
+    """
     rule = ["---"] * text_columns + ["---:"] * (len(header) - text_columns)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *lines])
 
@@ -68,6 +70,6 @@ def fill(paragraph: str) -> str:
 
 def figure_png(fig: "Figure") -> bytes:
     """The PNG of a figure, the same bytes each time."""
-    png = io.BytesIO()
-    fig.savefig(png, format="png", dpi=PIXELS / fig.get_figwidth(), facecolor="white")
-    return png.getvalue()
+    from augment_utils.plotting import to_png  # slow to import
+
+    return to_png(fig, dpi=PIXELS / fig.get_figwidth())

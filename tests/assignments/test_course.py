@@ -15,7 +15,7 @@ import skimage.exposure
 
 from assignments import course
 from augment_utils import classroom, load_cifar10
-from augment_utils.classroom import Personal, by_hand, drawn
+from augment_utils.classroom import Personal, by_hand, figure_data
 from tests.assignments import kept_submissions
 from tests.common import call, python
 from tools import ROOT
@@ -350,10 +350,10 @@ def test_the_submissions_folder_says_whose_it_is_and_the_course_which_class(here
     folder.mkdir(parents=True)
     write_class(folder, year=1999)  # handed in with the notebook
     monkeypatch.chdir(folder)
-    assert classroom.whose("bert") == "bert"
+    assert classroom.student_id("bert") == "bert"
     assert classroom.find_class_file() == folder / classroom.CLASS_FILE
     monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
-    assert classroom.whose("bert") == "anna"
+    assert classroom.student_id("bert") == "anna"
     assert classroom.find_class_file() == here / classroom.CLASS_FILE
 
 
@@ -441,7 +441,7 @@ def test_drawn_finds_lines_bars_steps_and_labels():
     right.stairs([5, 6, 7])
     right.plot([1, 2], [8, 9])
     right.errorbar([1], [2], yerr=[1])
-    lines, bars, labels = drawn(figure)
+    lines, bars, labels = figure_data(figure)
     plt.close(figure)
     assert lines[0].tolist() == [8, 9]
     assert sorted(heights.tolist() for heights in bars) == [[3, 4], [5, 6, 7]]

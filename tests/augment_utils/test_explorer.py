@@ -15,7 +15,7 @@ from bs4 import BeautifulSoup
 from PIL import Image
 
 import augment_utils as au
-from augment_utils.explorer import MOST_PIXELS, PHOTOGRAPHS, TRANSFORMS, explore
+from augment_utils.explorer import MOST_PIXELS, PHOTOGRAPHS, TRANSFORMS, explore, settings_of
 from tests.common import write_notebook
 from tools import notebooks
 
@@ -127,7 +127,8 @@ def test_the_button_shows_the_line():
 
 def test_only_controls_that_apply_are_shown():
     panel = explore("coffee", "none").panels[0]
-    for transform, (_, names, _) in TRANSFORMS.items():
+    for transform in TRANSFORMS:
+        names = settings_of(transform)
         panel.controls["transform"].value = transform
         shown = [k for k, c in panel.controls.items() if c.layout.display is None]
         assert shown == ["transform", *names]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from augment_utils import contrast, load_photo_patches, training
-from augment_utils.training import CONDITIONS, TRANSFORMS
+from augment_utils.training import CONDITIONS, TRANSFORMS, Condition
 
 
 @functools.cache
@@ -19,7 +19,7 @@ def patches():
 
 def trained(name, study="B", images=200, epochs=1, seed=3):
     """History and weights of a small run."""
-    data, condition = patches(), CONDITIONS[name]
+    data, condition = patches(), CONDITIONS.get(name, Condition(augmentation=name))
     split = training.draw_split(data, images, seed)
     model = training.make_model(study, split, condition, epochs, seed)
     done = []
@@ -82,8 +82,8 @@ def test_a_split_of_more_than_there_is_is_refused():
 
 
 def batches_of(name, seed=0, epochs=1):
-    data = patches()
-    batches = training.make_batches(data.x_train, data.y_train, CONDITIONS[name], seed)
+    data, condition = patches(), CONDITIONS.get(name, Condition(augmentation=name))
+    batches = training.make_batches(data.x_train, data.y_train, condition, seed)
     drawn = [(x.numpy(), y.numpy()) for _ in range(epochs) for x, y in batches]
     return [np.concatenate(parts) for parts in zip(*drawn, strict=True)]
 

@@ -191,13 +191,13 @@ def test_without_a_scheduler_at_the_address_it_says_so(tmp_path):
 # ---- killed
 
 
-SOME = [*QUICK[:9], *SLOW, *QUICK[9:]]
+SWEEP = [*QUICK[:9], *SLOW, *QUICK[9:]]
 DRIVER = """
 import sys
-from tests.experiments.test_runs import SOME, run_all
+from tests.experiments.test_runs import SWEEP, run_all
 folder, scheduler = sys.argv[1], sys.argv[2] or None
 if __name__ == "__main__":
-    sys.exit(len(run_all(SOME, folder, "patches", scheduler, workers=2)))
+    sys.exit(len(run_all(SWEEP, folder, "patches", scheduler, workers=2)))
 """
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1"}  # sums of floats depend on their number
 
@@ -226,12 +226,12 @@ def test_the_driver_is_killed_and_nothing_is_lost_or_repeated(tmp_path, targets)
         driver.communicate()
         now = times_of(folder)
         assert finished.items() <= now.items()  # what was there was not written again
-        assert len(read_records(folder)) == len(now) < len(SOME)  # and is whole
+        assert len(read_records(folder)) == len(now) < len(SWEEP)  # and is whole
         finished = now
     driver = start_driver(folder)
     _, messages = driver.communicate(timeout=500)
     assert driver.returncode == 0, messages
-    assert set(folder.glob("*.json")) == paths_of(folder, SOME)
+    assert set(folder.glob("*.json")) == paths_of(folder, SWEEP)
     assert finished.items() <= times_of(folder).items()
 
 
@@ -306,7 +306,7 @@ def test_workers_over_tcp_are_killed_in_the_middle_of_runs_and_every_run_is_done
                     worker.kill()
         _, messages = driver.communicate(timeout=500)
     assert driver.returncode == 0, messages
-    assert set(folder.glob("*.json")) == paths_of(folder, SOME)
+    assert set(folder.glob("*.json")) == paths_of(folder, SWEEP)
     for alone in perform_alone([QUICK[2], *SLOW]):
         path = record_path(folder, Run(**alone["run"]), PATCHES)
         assert without_seconds(json.loads(path.read_text("utf-8"))) == without_seconds(alone)
