@@ -33,7 +33,7 @@ FIDELITY = {
 }
 
 
-def published(folder: str | os.PathLike = runs.RUNS) -> list[dict]:
+def published_records(folder: str | os.PathLike = runs.RUNS) -> list[dict]:
     """The records of the tier `paper`, checked to be of one data set."""
     records = [r for r in runs.read_records(folder) if r["run"]["tier"] == "paper"]
     if not records:

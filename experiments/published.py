@@ -6,7 +6,7 @@ import io
 import numpy as np
 
 from augment_utils.corruptions import CORRUPTIONS
-from experiments.compare import CLEAN, Arm, arms, compare, corrupted, provenance, sentence
+from experiments.compare import CLEAN, Arm, arms, corrupted, provenance, sentence, tables
 from experiments.runs import conditions_of
 
 CURVES = ("none", "CLAHE, training only")  # whose accuracies after each epoch 08 takes apart
@@ -25,30 +25,41 @@ EXPLANATION = (
 
 def published_table(records: list[dict]) -> str:
     """The text of the file: an explanation, the provenance, and a table with commas."""
+    groups: dict[tuple[str, int], list[dict]] = {}
+    for record in records:
+        groups.setdefault((record["run"]["study"], record["run"]["images"]), []).append(record)
     seeds = range(1 + max(record["run"]["seed"] for record in records))
     text = io.StringIO()
     text.write(f"# {EXPLANATION}\n# {provenance(records)}\n")
     write = csv.writer(text, lineterminator="\n").writerow
     write(["study", "images", "measure", "use", "verdict", "words", *(f"seed {s}" for s in seeds)])
-    for study, images in sorted({(r["run"]["study"], r["run"]["images"]) for r in records}):
-        own = _paired(
-            [r for r in records if (r["run"]["study"], r["run"]["images"]) == (study, images)]
-        )
-        compared = _comparisons(own, study, images)
-        for measure, uses in _measures(own, study).items():
+    for (study, images), group in sorted(groups.items()):
+        paired = _paired(group)
+        said = _verdicts_and_words(paired)
+        for measure, uses in _measures(paired, study).items():
             for use, numbers in uses.items():
-                words = compared.get((measure, use), ("", ""))
+                words = said.get((measure, use), ("", ""))
                 write([study, images, measure, use, *words, *(numbers.get(s) for s in seeds)])
     return text.getvalue()
 
 
 def _paired(records):
-    """Those with seeds that every condition has: a column of the table is one of these."""
+    """Those with a seed that all conditions have, so that the numbers of two uses make pairs."""
     seeds: dict[str, set[int]] = {}
     for run in (record["run"] for record in records):
         seeds.setdefault(run["condition"], set()).add(run["seed"])
     common = set.intersection(*seeds.values())
     return [record for record in records if record["run"]["seed"] in common]
+
+
+def _verdicts_and_words(records):
+    """{(measure, use): both} of what the report compares with none."""
+    return {
+        (table.corruption or CLEAN, row.label): (row.verdict + "*" * row.after_holm, sentence(row))
+        for table in tables(records)
+        for row in table.rows
+        if row.label != "none"
+    }
 
 
 def _measures(records, study):
@@ -76,6 +87,7 @@ def _accuracies(record, arm):
     scores = {name: ways[arm.way] for name, ways in record["scores"].items()}
     for name in CORRUPTIONS:
         if {*corrupted(name)} <= {*scores}:
+            # unrounded: half a printed digit is rounded here as in the report
             scores[name] = float(np.mean([scores[each] for each in corrupted(name)]))
     if record["run"]["study"] == "A":
         scores["training"] = record["history"]["accuracy"][-1]
@@ -83,16 +95,3 @@ def _accuracies(record, arm):
             curve = record["history"]["validation"]
             scores |= {f"validation {epoch}": value for epoch, value in enumerate(curve, 1)}
     return scores
-
-
-def _comparisons(records, study, images):
-    """{(measure, use): (verdict, words)} of what the report compares with none."""
-    measures: dict[str, tuple[str, ...]] = {} if study == "C" else {CLEAN: (CLEAN,)}
-    if study == "B":
-        measures |= {name: corrupted(name) for name in CORRUPTIONS}
-    return {
-        (measure, row.label): (row.verdict + "*" * row.after_holm, sentence(row))
-        for measure, scores in measures.items()
-        for row in compare(records, study, images, scores)
-        if row.label != "none"
-    }

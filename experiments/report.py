@@ -21,7 +21,7 @@ from experiments.compare import (
     missing,
     predictions,
     provenance,
-    published,
+    published_records,
     tables,
 )
 from experiments.figures import FIGURES
@@ -69,7 +69,7 @@ def report(root: Path) -> str:
         answer's sentences say, or no marks in a README.
     """
     folder = root / "results" / "runs"
-    records = published(folder)
+    records = published_records(folder)
     state = missing(records, folder)
     values = values_of(records, state)
     texts = {
@@ -81,12 +81,12 @@ def report(root: Path) -> str:
     texts |= {
         name: page(template, values, "../images") + "\n" for name, template in REPORTS.items()
     }
+    texts["results/published.csv"] = published_table(records)
     pictures = {figure.name: figure_png(figure.draw(records)) for figure in FIGURES}
     for name, png in pictures.items():
         write_file(root / "images" / f"{name}.png", png)
     for name, text in texts.items():
         write_file(root / name, text.encode())
-    write_file(root / "results" / "published.csv", published_table(records).encode())
     return state
 
 

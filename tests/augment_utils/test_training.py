@@ -1,8 +1,12 @@
 """Splits, conditions, models: what goes into a run, and that a seed decides all of it."""
 
+import email.message
 import functools
 import random
+import threading
 from dataclasses import replace
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -224,3 +228,60 @@ def test_a_plan_fits_the_data(tier, study):
 def test_an_unknown_tier_or_study_is_refused(tier, study):
     with pytest.raises(ValueError, match="expected one of smoke, class, paper and one of A, B"):
         training.plan_for(tier, study, patches())
+
+
+# ---- the published runs, in a notebook that was opened alone
+
+
+@pytest.fixture
+def alone(tmp_path, monkeypatch):
+    """Work in an empty folder, with a module that was installed from this public address."""
+
+    def installed_from(address):
+        metadata = email.message.Message()
+        if address:
+            metadata["Project-URL"] = f"Repository, {address}"
+        monkeypatch.setattr(training.importlib.metadata, "metadata", lambda name: metadata)
+
+    monkeypatch.chdir(tmp_path)
+    installed_from(None)
+    return installed_from
+
+
+TABLE = """# What the lines mean.
+# Where the numbers come from.
+study,images,measure,use,verdict,words,seed 0,seed 1,seed 2
+A,60,clean,"CLAHE, both sides",better*,"CLAHE, both sides: better",0.5,,0.75
+"""
+
+
+def test_published_runs_are_read_beside_the_notebook(alone):
+    Path("published.csv").write_text(TABLE, "utf-8")
+    provenance, published = training.published_runs()
+    assert provenance == "Where the numbers come from."
+    verdict, words, numbers = published["A", 60, "clean"]["CLAHE, both sides"]
+    assert (verdict, words) == ("better*", "CLAHE, both sides: better")
+    assert numbers.tolist() == [0.5, 0.75]
+
+
+def test_published_runs_are_fetched_from_the_public_address(alone, tmp_path):
+    served = tmp_path / "served" / "raw" / "main" / "results"
+    served.mkdir(parents=True)
+    (served / "published.csv").write_text(TABLE, "utf-8")
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=tmp_path / "served")
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        alone(f"http://127.0.0.1:{server.server_port}")
+        _, published = training.published_runs()
+        (served / "published.csv").unlink()
+        with pytest.raises(FileNotFoundError, match="could not be fetched: copy it"):
+            training.published_runs()  # nothing was kept
+        server.shutdown()
+    assert list(published) == [("A", 60, "clean")]
+
+
+@pytest.mark.parametrize("address", [None, "http://127.0.0.1:9"])
+def test_without_a_table_it_says_where_one_is(alone, address):
+    alone(address)
+    with pytest.raises(FileNotFoundError, match="copy it from the folder results"):
+        training.published_runs()
