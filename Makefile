@@ -4,13 +4,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.made-from-lock
 
-# oldest and colab: nothing newer than what they were last tried with
+# oldest and colab: nothing newer than what they were last tried with, and the warnings of old
+# libraries about newer ones are no errors
 INSTALL = build/$@/bin/python -m uv pip install --quiet --python build/$@ --exclude-newer 2026-11-26
 define TRY_NOTEBOOKS_AND_MODULE
 build/$@/bin/python -m uv pip freeze --python build/$@ --exclude-editable > build/$@/pins.txt
 $(INSTALL) -c build/$@/pins.txt -e '.[notebooks,test]'
 build/$@/bin/python -m tools.notebooks --output-dir build/$@/executed
-build/$@/bin/python -m pytest tests/augment_utils
+build/$@/bin/python -m pytest -W default tests/augment_utils
 endef
 
 help:  ## this list
@@ -67,10 +68,11 @@ colab:  ## the same with what Google Colab has (PYTHON=python3.13, as there)
 	$(INSTALL) -c tests/environment/colab-2026-08-19.txt -e '.[notebooks]'
 	$(TRY_NOTEBOOKS_AND_MODULE)
 
-newest:  ## run the tests with the newest versions instead of the locked ones (PRE=1: and pre-releases)
+newest:  ## run notebooks and all tests with the newest versions instead of the locked ones (PRE=1: and pre-releases)
 	$(PYTHON) -m venv --clear build/newest
 	build/newest/bin/python -m pip install --quiet --disable-pip-version-check $(if $(PRE),--pre) \
 		-e '.[notebooks,test,bench,experiments,classroom,book]'
+	build/newest/bin/python -m tools.notebooks --output-dir build/newest/executed
 	build/newest/bin/python -m pytest --deselect tests/test_environment.py::test_what_is_installed_is_what_is_locked
 
 env: $(READY)  ## make the environment in .venv, if it is missing or out of date

@@ -29,6 +29,11 @@ from tools.notebooks import has_parameters
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 NO_BROWSER = "there is no Chromium to drive"
+NO_PIP = "the newest pip is out of reach"
+HINTS = {
+    NO_BROWSER: f"Put one of {', '.join(BROWSERS)} on the PATH, or: playwright install chromium",
+    NO_PIP: "A package index is needed for that.",
+}
 AT_HAND = "AUGMENT_TESTS_CIFAR10"  # from the first process to xdist's workers
 
 settings.register_profile("many")  # --hypothesis-profile=many: more random inputs, in test_fuzz.py
@@ -105,12 +110,9 @@ def browser():
 
 def pytest_terminal_summary(terminalreporter):
     skipped = terminalreporter.stats.get("skipped", [])
-    missed = [report.nodeid for report in skipped if NO_BROWSER in str(report.longrepr)]
-    if missed:
-        terminalreporter.section("NOT TESTED IN A BROWSER", red=True, bold=True)
-        for line in (
-            f"{len(missed)} tests were skipped, because {NO_BROWSER}:",
-            *missed,
-            f"Put one of {', '.join(BROWSERS)} on the PATH, or: playwright install chromium",
-        ):
-            terminalreporter.write_line(line, red=True)
+    for reason, hint in HINTS.items():
+        missed = [report.nodeid for report in skipped if reason in str(report.longrepr)]
+        if missed:
+            terminalreporter.section(f"NOT TESTED: {reason}", red=True, bold=True)
+            for line in (f"{len(missed)} tests were skipped:", *missed, hint):
+                terminalreporter.write_line(line, red=True)

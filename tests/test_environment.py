@@ -5,6 +5,7 @@ import itertools
 import re
 import subprocess
 import tomllib
+from email.message import Message
 
 import pytest
 import yaml
@@ -47,6 +48,15 @@ def requirements_lock():
     return locked
 
 
+def locked_metadata(name, version):
+    """What a locked release says of itself; nothing, if another one is installed or none."""
+    try:
+        found = importlib.metadata.metadata(name)
+    except importlib.metadata.PackageNotFoundError:  # not for this system
+        return Message()
+    return found if found["Version"] == version else Message()
+
+
 def test_both_locks_are_one_resolution():
     here, there = requirements_lock(), uv_lock()
     assert {name: here[name][0] for name in here} == {name: there[name][0] for name in there}
@@ -57,12 +67,8 @@ def test_the_lock_names_every_extra_that_a_package_asks_for():
     """Or an older pip takes the newest release for it, and refuses that for not being pinned."""
     locked = requirements_lock()
     asked = []
-    for name, (_, _, extras) in locked.items():
-        try:
-            needs = importlib.metadata.requires(name) or []
-        except importlib.metadata.PackageNotFoundError:
-            continue  # not for this system
-        for needed in map(Requirement, needs):
+    for name, (version, _, extras) in locked.items():
+        for needed in map(Requirement, locked_metadata(name, version).get_all("Requires-Dist", [])):
             active = not needed.marker or any(
                 needed.marker.evaluate({"extra": extra}) for extra in extras | {""}
             )

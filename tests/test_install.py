@@ -20,10 +20,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from conftest import NO_PIP
 from tests.common import python
-from tests.test_environment import ENVIRONMENT, PROJECT, ROOT, UV_LOCK
+from tests.test_environment import ENVIRONMENT, PROJECT, UV_LOCK, locked_metadata
+from tools import ROOT
 
-PYTHONS = ("3.11", "3.12", "3.13")
+# 3.12 brings the pip of 3.11
+PYTHONS = ("3.11", pytest.param("3.12", marks=pytest.mark.slow), "3.13")
 NEWEST = "the newest pip"
 LOCK = (ROOT / "requirements.lock").read_text("utf-8")
 
@@ -33,15 +36,12 @@ LOCK = (ROOT / "requirements.lock").read_text("utf-8")
 
 def metadata_of(package):
     """Requires-Dist and Provides-Extra of a locked package: the real ones, if it is installed."""
-    try:
-        installed = importlib.metadata.metadata(package["name"]).items()
-    except importlib.metadata.PackageNotFoundError:  # not for this system
-        installed = [
-            ("Requires-Dist", "; ".join(filter(None, [needed["name"], needed.get("marker")])))
-            for needed in package.get("dependencies", [])
-        ]
+    fields = locked_metadata(package["name"], package["version"]).items() or [
+        ("Requires-Dist", "; ".join(filter(None, [needed["name"], needed.get("marker")])))
+        for needed in package.get("dependencies", [])
+    ]
     kept = ("Requires-Dist", "Provides-Extra")
-    return [f"{name}: {value}" for name, value in installed if name in kept]
+    return [f"{name}: {value}" for name, value in fields if name in kept]
 
 
 def write_wheel(folder, name, version, metadata):
@@ -121,7 +121,7 @@ def newest_pip(folder):
     """Its wheel, from the index that is in use on this machine."""
     command = ["download", "--no-deps", "--retries=0", "--timeout=20", "--dest", folder, "pip"]
     done = subprocess.run([sys.executable, "-m", "pip", *command], capture_output=True, text=True)
-    return next(folder.glob("pip-*.whl"), None) or pytest.skip(f"no index: {done.stderr}")
+    return next(folder.glob("pip-*.whl"), None) or pytest.skip(f"{NO_PIP}: {done.stderr}")
 
 
 def interpreter_of(version):
