@@ -14,6 +14,7 @@ from tools.commands import plain_errors
 from tools.files import write_file
 from tools.pages import put_between_marks
 
+GITHUB = "https://github.com/"
 WORDS = {  # README: what its badges say, and what there is to know while there is no address
     "README.md": (
         "Open the first notebook in Colab",
@@ -49,20 +50,20 @@ def public_address(folder: Path = ROOT) -> str | None:
     """
     project = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["project"]
     address = project.get("urls", {}).get("Repository")
-    if address and not re.fullmatch(r"https://github\.com/[\w-]+/[\w.-]+(?<!\.git)", address):
-        raise ValueError(f"got {address!r} as Repository, expected https://github.com/OWNER/NAME")
+    if address and not re.fullmatch(rf"{GITHUB}[\w-]+/[\w.-]+(?<!\.git)", address):
+        raise ValueError(f"got {address!r} as Repository, expected {GITHUB}OWNER/NAME")
     return address
 
 
 def colab(address: str, notebook: str) -> str:
     """Where Colab opens a notebook, such as ``01_image_data_generator.ipynb``."""
-    repository = address.removeprefix("https://github.com/")
+    repository = address.removeprefix(GITHUB)
     return f"https://colab.research.google.com/github/{repository}/blob/main/notebooks/{notebook}"
 
 
 def binder(address: str, path: str = "notebooks") -> str:
     """Where Binder opens a notebook, or the folder of all."""
-    repository = address.removeprefix("https://github.com/")
+    repository = address.removeprefix(GITHUB)
     return f"https://mybinder.org/v2/gh/{repository}/HEAD?labpath={path}"
 
 
