@@ -261,7 +261,7 @@ def _of_way(table, way):
 
 
 def sentence(row: Comparison) -> str:
-    """A comparison in words, with its interval, for notebooks 08 and 09."""
+    """A comparison in words, with its interval."""
     interval = f"95 % interval {row.low:+.1f} to {row.high:+.1f} over {row.seeds} seeds"
     if row.verdict == "not distinguishable":
         return (
@@ -340,22 +340,6 @@ def predictions(records: list[dict]) -> dict[int, dict]:
     """{size of study B's training set: its :func:`prediction`}, of the sizes that have one."""
     sizes = sizes_with_results(records, "B")
     return {images: found for images in sizes if (found := prediction(records, images))}
-
-
-def prediction_sentence(records: list[dict]) -> str:
-    """How well study C foretells study B, in words, for notebook 09."""
-    sentences = []
-    for images, found in predictions(records).items():
-        (overall, reach), (within, reach_within) = found["overall"], found["within"]
-        sentences.append(
-            f"with {images:,} images, the rank correlation of distance and loss of accuracy is "
-            f"{overall:.2f} ± {reach:.2f} over all corruptions and severities, and "
-            f"{within:.2f} ± {reach_within:.2f} among the transforms under one of them "
-            f"({found['seeds']} seeds)"
-        )
-    if not sentences:
-        return "How well study C foretells study B is not known before both have run."
-    return f"**Study C foretells study B**: {'; '.join(sentences)}."
 
 
 def provenance(records: list[dict]) -> str:

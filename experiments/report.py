@@ -22,6 +22,7 @@ from experiments.compare import (
     predictions,
     provenance,
     published_records,
+    sentence,
     tables,
 )
 from experiments.figures import FIGURES
@@ -42,6 +43,7 @@ TEMPLATES.filters |= {
     "size": lambda points: f"{abs(points):.1f}",
     "signed": "{:+.1f}".format,
     "thousands": "{:,}".format,
+    "sentence": sentence,  # in English, as results/published.csv has it too
     "transform": lambda row: row.label.partition(", ")[0],
     "way": lambda row: row.label.partition(", ")[2],
 }
