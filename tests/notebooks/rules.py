@@ -157,12 +157,19 @@ def differences(committed, executed, only_tagged=False):
             continue
         if text_of(before) != text_of(after):
             found.append(f"code cell {number}: {text_of(before)!r} became {text_of(after)!r}")
-        pictures = pictures_of(before), pictures_of(after)
-        if len(pictures[0]) != len(pictures[1]):
-            found.append(f"code cell {number}: another number of figures")
-        elif not all(look_alike(a[0], b[0]) for a, b in zip(*pictures, strict=True)):
-            found.append(f"code cell {number}: another picture")
+        if other := other_pictures(before, after):
+            found.append(f"code cell {number}: {other}")
     return found
+
+
+def other_pictures(before, after):
+    """How the figures of a cell differ, in words."""
+    pictures = pictures_of(before), pictures_of(after)
+    if len(pictures[0]) != len(pictures[1]):
+        return "another number of figures"
+    if not all(look_alike(a[0], b[0]) for a, b in zip(*pictures, strict=True)):
+        return "another picture"
+    return None
 
 
 def look_alike(png, other):

@@ -17,6 +17,7 @@ from tests.notebooks.rules import (
     tags_of,
     text_of,
 )
+from tools.kernels import private_kernels
 from tools.notebooks import IMAGES, figures_of, has_parameters
 
 # nbval runs the others, but on CIFAR-10 where that is at hand
@@ -31,15 +32,17 @@ those_that_train_and_slowly_the_others = pytest.mark.parametrize(
 
 
 def execute(path, output_dir):
-    return papermill.execute_notebook(
-        path,
-        output_dir / path.name,
-        parameters={"TIER": "smoke"} if has_parameters(path) else None,
-        kernel_name="python3",
-        cwd=path.parent,
-        progress_bar=False,
-        execution_timeout=600,
-    )
+    with private_kernels() as settings:
+        return papermill.execute_notebook(
+            path,
+            output_dir / path.name,
+            parameters={"TIER": "smoke"} if has_parameters(path) else None,
+            kernel_name="python3",
+            cwd=path.parent,
+            progress_bar=False,
+            execution_timeout=600,
+            config=settings,
+        )
 
 
 def images_of(notebook):

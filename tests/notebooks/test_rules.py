@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -14,6 +15,7 @@ from augment_utils import clahe
 from augment_utils.plotting import plot_histograms, plot_images
 from tests.common import python, write_notebook
 from tests.notebooks.rules import PATHS, code_cells, differences, pictures_of, problems, tags_of
+from tools import ROOT
 
 
 @pytest.fixture
@@ -204,15 +206,34 @@ def test_a_slightly_other_transform_is_a_difference(notebook, real_images):
     assert len(differences(*pair)) == 1
 
 
-# ---- nbval itself, as pyproject.toml sets it
+# ---- nbval itself, as pyproject.toml and conftest.py set it
 
 
-@pytest.mark.parametrize("spoilt", [False, True])
-def test_nbval_sees_a_changed_number(tmp_path, spoilt):
-    cell = nbformat.v4.new_code_cell("print(6 * 7)", execution_count=1)
-    cell.outputs = [nbformat.v4.new_output("stream", text="43\n" if spoilt else "42\n")]
-    write_notebook(tmp_path / "a.ipynb", [cell])
-    pytest_nbval = ("-m", "pytest", "--nbval", "--nbval-current-env", "-q")
-    done = python(*pytest_nbval, "a.ipynb", cwd=tmp_path)
-    assert done.returncode == int(spoilt), done.stdout
-    assert ("1 failed" if spoilt else "1 passed") in done.stdout
+def test_nbval_sees_a_changed_number_and_a_changed_picture(tmp_path):
+    ramp = np.tile(np.arange(0, 192, 2, dtype=np.uint8), (96, 1))
+    pngs = [png_bytes(image) for image in (ramp, ramp[:, ::-1])]
+    show = f"from IPython.display import Image\nImage(bytes.fromhex('{pngs[0].hex()}'))"
+    text = "<IPython.core.display.Image object>"
+    outputs = [
+        *(("print(6 * 7)", "stream", {"text": printed}) for printed in ("42\n", "43\n")),
+        *(
+            (show, "execute_result", {"data": {"text/plain": text, "image/png": png}})
+            for png in (base64.b64encode(png).decode() for png in pngs)
+        ),
+    ]
+    cells = []
+    for source, kind, output in outputs:
+        metadata = {"tags": ["nbval-check-output"]}
+        cells.append(nbformat.v4.new_code_cell(source, execution_count=1, metadata=metadata))
+        cells[-1].outputs = [nbformat.v4.new_output(kind, **output)]
+    write_notebook(tmp_path / "a.ipynb", cells)
+    options = ("-p", "conftest", "--nbval", "--nbval-current-env", "-q", "-rA")
+    done = python("-m", "pytest", *options, "a.ipynb", cwd=tmp_path, PYTHONPATH=ROOT)
+    ended = re.findall(r"^(PASSED|FAILED) .*::Cell (\d)", done.stdout, re.MULTILINE)
+    assert {*ended} == {("PASSED", "0"), ("FAILED", "1"), ("PASSED", "2"), ("FAILED", "3")}
+    assert "another picture" in done.stdout
+
+
+def png_bytes(image):
+    Image.fromarray(image).save(file := io.BytesIO(), "PNG")
+    return file.getvalue()
