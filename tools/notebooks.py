@@ -1,4 +1,8 @@
-"""Execute the notebooks, and take their outputs in: `python -m tools.notebooks`."""
+"""Execute the notebooks, and take their outputs in: `python -m tools.notebooks`.
+
+Papermill does the executing. Around it, a notebook that fails does not stop the others, two runs
+into one folder do not meet, and outputs go back into the committed notebooks.
+"""
 
 import base64
 import os
