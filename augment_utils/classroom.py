@@ -30,11 +30,7 @@ LIBRARIES = (
 class Personal:
     """Images and constants of one student, for one assignment of one class.
 
-    Parameters
-    ----------
-    student : str
-        Any letters, digits and signs; capitals and spaces around it do not matter.
-    assignment : str
+    Any letters, digits and signs are an id; capitals and spaces around it do not matter.
 
     Raises
     ------

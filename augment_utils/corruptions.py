@@ -105,20 +105,9 @@ CORRUPTIONS = {"contrast": contrast, "brightness": brightness, "fog": fog, "gamm
 def plasma(count: int, side: int, decay: float, seed: int = 0) -> np.ndarray:
     """Clouds by the diamond-square algorithm of Fournier et al., tiling at the edges.
 
-    Parameters
-    ----------
-    count : int
-    side : int
-        A power of two, at least 2.
-    decay : float
-        The random part of a new point is divided by it from one octave to the next: the
-        larger, the smoother the cloud.
-    seed : int
-
-    Returns
-    -------
-    ndarray, (count, side, side), float64
-        Each cloud in 0..1, and reaching both.
+    Their side is a power of two, at least 2. The random part of a new point is divided by ``decay``
+    from one octave to the next: the larger, the smoother the cloud. The result is (count, side,
+    side), float64; each cloud lies in 0..1, and reaches both.
     """
     generators = np.random.default_rng(seed).spawn(count)
     clouds, step, roughness = np.zeros((count, side, side)), side, 1.0

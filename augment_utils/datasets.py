@@ -259,12 +259,8 @@ def is_cifar10(dataset: Dataset) -> bool:
 def whole_file(path: str | os.PathLike) -> Iterator[IO[bytes]]:
     """A file open for bytes, which gets the name `path` when the block ends without an error.
 
-    Two processes that write the same file do not meet: the last one's stays.
-
-    Raises
-    ------
-    OSError
-        It cannot be written. What stood there before still does.
+    Otherwise what stood there before still does. Two processes that write the same file do not
+    meet: the last one's stays.
     """
     path = Path(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")

@@ -81,14 +81,12 @@ def explore(
         The settings of a second panel, as far as they differ from the first, such as
         ``{"clip_limit": 0.1}`` or ``{"transform": "AHE"}``. None: one panel only.
     **settings
-        ``low``, ``high``, ``color``, ``kernel_size`` (an int) and ``clip_limit``, as
-        the functions of :mod:`augment_utils.contrast` take them.
+        As the functions of :mod:`augment_utils.contrast` take them.
 
     Returns
     -------
     Explorer
-        A widget. A notebook shows it where it is the last line of a cell, and keeps a
-        picture of it for pages without a kernel.
+        A widget, and a picture of it for pages without a kernel.
 
     Raises
     ------
@@ -150,12 +148,12 @@ class Explorer(widgets.VBox):
         if self.compared.value:
             one, other = (panel.result.astype(int) for panel in self.panels)
             apart = over_channels(np.abs(one - other))
-            self.difference = (
-                f"A and B differ at {_percent(apart > 0)} of the pixels, "
-                f"by {apart.max()} grey levels at most."
-                if apart.any()
-                else "A and B are the same picture, pixel by pixel."
-            )
+            self.difference = "A and B are the same picture, pixel by pixel."
+            if apart.any():
+                where, most = _percent(apart > 0), apart.max()
+                self.difference = (
+                    f"A and B differ at {where} of the pixels, by {most} grey levels at most."
+                )
         self.comparison.value = f"<p>{self.difference}</p>"
 
 
@@ -463,9 +461,7 @@ def _uploaded(files):
     return Chosen(pixels, name, f"skimage.io.imread({name!r})", f"  # {name} beside the notebook")
 
 
-@functools.cache
-def _load_once():
-    return au.load_cifar10()
+_load_once = functools.cache(au.load_cifar10)
 
 
 # ---- words

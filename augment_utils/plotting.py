@@ -25,13 +25,9 @@ DPI = 110
 
 
 def show(fig: Figure, *, alt: str) -> None:
-    """Show a figure in a notebook with alternative text, and close it.
+    """Show a figure in a notebook, and close it.
 
-    Parameters
-    ----------
-    fig : matplotlib Figure
-    alt : str
-        What the figure shows, for who cannot see it. It is kept in the output's metadata.
+    ``alt`` says what it shows, for who cannot see it, and is kept in the output's metadata.
 
     Raises
     ------
@@ -124,11 +120,7 @@ def plot_histograms(
 
 
 def to_png(*figures: Figure, dpi: float = DPI, small: bool = True) -> bytes:
-    """Figures, one below the other, as a PNG.
-
-    Small is as small as it gets without loss: no transparency, and no colour if there is none.
-    Otherwise there is one figure, and it is there sooner.
-    """
+    """Figures, one below the other, as a PNG: as small as it gets without loss, or one, quickly."""
     drawn = [io.BytesIO() for _ in figures]
     for fig, png in zip(figures, drawn, strict=True):
         quickly = {"compress_level": 1}
@@ -138,7 +130,7 @@ def to_png(*figures: Figure, dpi: float = DPI, small: bool = True) -> bytes:
     whole = Image.fromarray(
         np.vstack([np.asarray(Image.open(png).convert("RGB")) for png in drawn])
     )
-    red, green, blue = whole.split()
+    red, green, blue = whole.split()  # one is enough where there is no colour
     png = io.BytesIO()
     (red if red == green == blue else whole).save(png, format="png", optimize=True)
     return png.getvalue()

@@ -5,6 +5,7 @@ import functools
 import importlib.metadata
 import io
 import random
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -175,18 +176,12 @@ def small_cnn(
 
     Parameters
     ----------
-    classes : int
+    classes, seed
+        As in :func:`the_posts_cnn`, and so is the result.
     learning_rate : float
         Of Adam.
     steps : int or None
         Batches over which the rate falls to 0 along half a cosine; None keeps it.
-    seed : int or None
-        Of the first weights. None leaves them to Keras.
-
-    Returns
-    -------
-    keras.Model
-        As :func:`the_posts_cnn`.
     """
     keras = _keras()
     layers, seeds = keras.layers, _seeds(seed)
@@ -285,19 +280,18 @@ def train(
         ``validation`` accuracy on the images as they are; and, where every training image was
         transformed, ``validation_transformed`` on the same images transformed.
     """
+    history: defaultdict[str, list[float]] = defaultdict(list)
     ways = scored_ways(split.x_validation, condition)
-    history: dict[str, list[float]] = {"loss": [], "accuracy": []}
-    history |= {VALIDATION[way]: [] for way in ways}
     batches = make_batches(split.x_train, split.y_train, condition, seed)
     for epoch in range(epochs):
         metrics = model.fit(batches, epochs=1, shuffle=False, verbose=0).history
-        history["loss"].append(metrics["loss"][0])
-        history["accuracy"].append(metrics["accuracy"][0])
+        history["loss"] += metrics["loss"]
+        history["accuracy"] += metrics["accuracy"]
         for way, images in ways.items():
             history[VALIDATION[way]].append(accuracy(model, images, split.y_validation))
         if progress:
             progress(epoch + 1)
-    return history
+    return dict(history)
 
 
 def scored_ways(images: np.ndarray, condition: Condition) -> dict[str, np.ndarray]:
@@ -401,9 +395,8 @@ def _fetch_published():
     try:
         urls = importlib.metadata.metadata("augment-utils").get_all("Project-URL", [])
         address = dict(url.split(", ") for url in urls)["Repository"]
-        pooch.HTTPDownloader(timeout=(5, 30))(
-            f"{address}/raw/main/results/published.csv", fetched, None
-        )
+        url = f"{address}/raw/main/results/published.csv"
+        pooch.HTTPDownloader(timeout=(5, 30))(url, fetched, None)
     except (ImportError, KeyError, OSError) as error:
         raise FileNotFoundError(
             "there is no published.csv, and it could not be fetched: copy it from the folder "

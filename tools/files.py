@@ -1,4 +1,7 @@
-"""Files that are written whole or not at all, whatever stops the writing."""
+"""Files that are written whole or not at all, whatever stops the writing.
+
+Click's atomic files would not do: after an error they are put in place all the same.
+"""
 
 import json
 import os

@@ -1,4 +1,8 @@
-"""Execute the notebooks, and take their outputs in: `python -m tools.notebooks`."""
+"""Execute the notebooks, and take their outputs in: `python -m tools.notebooks`.
+
+Papermill does the executing. Around it, a notebook that fails does not stop the others, two runs
+into one folder do not meet, and outputs go back into the committed notebooks.
+"""
 
 import base64
 import os
@@ -53,8 +57,6 @@ def main(notebooks, output_dir, refresh, tier):
     with plain_errors():
         make_writable(output_dir)
     look_for_images_once()
-    # TODO: 08 and 09 import experiments; to be removed as soon as they read a file under results/
-    os.environ["PYTHONPATH"] = str(ROOT)
     rows = [run_notebook(notebook, output_dir, tier) for notebook in notebooks]
     click.echo("\n" + format_table(rows))
     failures = [row for row in rows if row["error"]]
