@@ -342,22 +342,6 @@ def predictions(records: list[dict]) -> dict[int, dict]:
     return {images: found for images in sizes if (found := prediction(records, images))}
 
 
-def prediction_sentence(records: list[dict]) -> str:
-    """How well study C foretells study B, in words, for notebook 09."""
-    sentences = []
-    for images, found in predictions(records).items():
-        (overall, reach), (within, reach_within) = found["overall"], found["within"]
-        sentences.append(
-            f"with {images:,} images, the rank correlation of distance and loss of accuracy is "
-            f"{overall:.2f} ± {reach:.2f} over all corruptions and severities, and "
-            f"{within:.2f} ± {reach_within:.2f} among the transforms under one of them "
-            f"({found['seeds']} seeds)"
-        )
-    if not sentences:
-        return "How well study C foretells study B is not known before both have run."
-    return f"**Study C foretells study B**: {'; '.join(sentences)}."
-
-
 def provenance(records: list[dict]) -> str:
     """Where the numbers come from."""
     data = records[0]["data"]

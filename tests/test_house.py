@@ -18,8 +18,6 @@ MAY_IMPORT = {  # folder: from which others
     "book": {"augment_utils", "tools"},
     "notebooks": {"augment_utils"},
 }
-# to be removed as soon as they read a table under results/
-STOPGAP = {"08_train_on_cats_and_dogs.ipynb", "09_does_it_help.ipynb"}
 MOST_FILES, MOST_LINES = 12, 3_000
 
 
@@ -62,7 +60,7 @@ def test_a_folder_imports_from_those_it_may(folder):
         (name, other)
         for name, source in SOURCES[folder].items()
         for other in imports(source)
-        if other.split(".")[0] not in allowed and name not in STOPGAP
+        if other.split(".")[0] not in allowed
     }
     assert SOURCES[folder] and found == set()
 

@@ -53,8 +53,6 @@ def main(notebooks, output_dir, refresh, tier):
     with plain_errors():
         make_writable(output_dir)
     look_for_images_once()
-    # TODO: 08 and 09 import experiments; to be removed as soon as they read a file under results/
-    os.environ["PYTHONPATH"] = str(ROOT)
     rows = [run_notebook(notebook, output_dir, tier) for notebook in notebooks]
     click.echo("\n" + format_table(rows))
     failures = [row for row in rows if row["error"]]
