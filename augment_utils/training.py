@@ -313,13 +313,8 @@ class Use(NamedTuple):
 def published_runs() -> tuple[str, dict[tuple[str, int, str], dict[str, Use]]]:
     """Where the published runs come from, and {(study, images, measure): {use: :class:`Use`}}.
 
-    They are read from results/published.csv, which begins with an explanation; a notebook that
-    was opened without its repository fetches it.
-
-    Raises
-    ------
-    FileNotFoundError
-        It is not there, and cannot be fetched.
+    From results/published.csv, which begins with an explanation; opened without its repository, a
+    notebook fetches it. FileNotFoundError: it is not there, and cannot be fetched.
     """
     places = Path("../results/published.csv"), Path("published.csv")
     text = next((path.read_text("utf-8") for path in places if path.exists()), None)
@@ -391,12 +386,11 @@ def _fetch_published():
     """The text of published.csv from the public address, which an installed module knows."""
     import pooch  # slow to import, and needed only here
 
-    fetched = io.BytesIO()
+    fetched, download = io.BytesIO(), pooch.HTTPDownloader(timeout=(5, 30))
     try:
         urls = importlib.metadata.metadata("augment-utils").get_all("Project-URL", [])
         address = dict(url.split(", ") for url in urls)["Repository"]
-        url = f"{address}/raw/main/results/published.csv"
-        pooch.HTTPDownloader(timeout=(5, 30))(url, fetched, None)
+        download(f"{address}/raw/main/results/published.csv", fetched, None)
     except (ImportError, KeyError, OSError) as error:
         raise FileNotFoundError(
             "there is no published.csv, and it could not be fetched: copy it from the folder "

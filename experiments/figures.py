@@ -24,6 +24,13 @@ from experiments.compare import (
 
 COLOURS = dict(zip(VERDICTS, (BLUE, RED, "#6B7780"), strict=True))
 NOT_DRAWN = ("none", training.TODAYS_ADADELTA)  # the zero line, and a row far off the others
+LINES = {  # colour and style of the rows whose accuracy is drawn against severity
+    "none": (INK, "-"),
+    "stretching, both sides": (BLUE, "--"),
+    "HE channel, both sides": (ORANGE, "-."),
+    "CLAHE, both sides": (GREEN, ":"),
+    "HE channel, random, p = 0.5": (RED, (0, (5, 1))),
+}
 NEAR = 0.2  # the distance at which the words of study C's figure cut it in two
 
 
@@ -120,7 +127,7 @@ def draw_severity(records: list[dict]) -> Figure:
     fig = Figure(figsize=(9, 3.4), layout="constrained")
     axes = fig.subplots(1, len(CORRUPTIONS), sharey=True)
     for axis, name in zip(axes, CORRUPTIONS, strict=True):
-        for label, curve in _courses(records, name).items():
+        for label, curve in _by_severity(records, name).items():
             if curve and all(curve):
                 colour, style = LINES[label]
                 means = np.array([row.mean for row in curve])
@@ -138,16 +145,7 @@ def draw_severity(records: list[dict]) -> Figure:
     return fig
 
 
-LINES = {  # colour and style of the rows whose course is shown
-    "none": (INK, "-"),
-    "stretching, both sides": (BLUE, "--"),
-    "HE channel, both sides": (ORANGE, "-."),
-    "CLAHE, both sides": (GREEN, ":"),
-    "HE channel, random, p = 0.5": (RED, (0, (5, 1))),
-}
-
-
-def _courses(records, name):
+def _by_severity(records, name):
     """{label: comparisons at severity 0 to 5}, with the most images that have results."""
     sizes = sizes_with_results(records, "B")[:1]
     by_severity = [
@@ -223,7 +221,7 @@ def _extent(rows):
 def _alt_of_severity(records):
     clean, parts = [], []
     for name in CORRUPTIONS:
-        curves = [curve for curve in _courses(records, name).values() if curve and all(curve)]
+        curves = [curve for curve in _by_severity(records, name).values() if curve and all(curve)]
         if curves:
             clean += [curve[0].mean for curve in curves]
             ends = [curve[-1] for curve in curves]

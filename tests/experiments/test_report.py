@@ -196,7 +196,7 @@ def page_of(records, template="report.en.md"):
 
 def test_pages_and_figures_are_those_of_the_records(made):
     repository, said = made
-    assert said == compared.missing(compared.published(), runs.RUNS)
+    assert said == compared.missing(compared.published_records(), runs.RUNS)
     for name in (*READMES, *REPORTS):
         assert (repository / name).read_text("utf-8") == (ROOT / name).read_text("utf-8"), name
     assert sorted(path.name for path in (repository / "images").iterdir()) == sorted(PICTURES)
