@@ -1,6 +1,9 @@
 """`python -m tools.notebooks`, as a user calls it."""
 
+import os
+
 import nbformat
+import pytest
 from nbformat.v4 import new_code_cell
 
 from tests.common import NO_NETWORK, call, write_notebook
@@ -114,3 +117,15 @@ def test_refresh_takes_nothing_when_a_notebook_fails(tmp_path):
         AUGMENT_DATA="patches",
     )
     assert done.returncode == 1 and good.read_bytes() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no sockets in files")
+def test_a_kernel_listens_on_no_port(tmp_path):
+    """Another program could take it before the kernel listens."""
+    source = (
+        "from ipykernel import get_connection_info\nget_connection_info(unpack=True)['transport']"
+    )
+    note = write_notebook(tmp_path / "note.ipynb", [source])
+    assert notebooks.execute(note, tmp_path / "done.ipynb", tier=None) is None
+    (output,) = nbformat.read(tmp_path / "done.ipynb", 4).cells[1].outputs
+    assert output.data["text/plain"] == "'ipc'"
