@@ -122,10 +122,8 @@ def test_refresh_takes_nothing_when_a_notebook_fails(tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no sockets in files")
 def test_a_kernel_listens_on_no_port(tmp_path):
     """Another program could take it before the kernel listens."""
-    source = (
-        "from ipykernel import get_connection_info\nget_connection_info(unpack=True)['transport']"
-    )
-    note = write_notebook(tmp_path / "note.ipynb", [source])
+    cells = ["import ipykernel", "ipykernel.get_connection_info(unpack=True)['transport']"]
+    note = write_notebook(tmp_path / "note.ipynb", cells)
     assert notebooks.execute(note, tmp_path / "done.ipynb", tier=None) is None
     (output,) = nbformat.read(tmp_path / "done.ipynb", 4).cells[1].outputs
     assert output.data["text/plain"] == "'ipc'"
