@@ -140,7 +140,7 @@ def test_conda_picks_a_python_that_the_project_supports(version, fits):
 
 # ---- what no file may name
 
-HOST = re.compile(r"\bhttps?://([\w.-]+)")
+HOST = re.compile(r"\bhttps?://(?!127\.0\.0\.1\b)([\w.-]+)")  # the loopback is every machine's own
 PUBLIC = re.compile(
     r"(^|\.)(pypi\.org|pythonhosted\.org|github\.com|creativecommons\.org|doi\.org|arxiv\.org|"
     r"cs\.toronto\.edu|keras\.io|tensorflow\.org|scikit-image\.org|numpy\.org|matplotlib\.org|"
