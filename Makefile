@@ -8,7 +8,7 @@ READY := .venv/.made-from-lock
 # libraries about newer ones are no errors
 INSTALL = build/$@/bin/python -m uv pip install --quiet --python build/$@ --exclude-newer 2026-11-26
 define TRY_NOTEBOOKS_AND_MODULE
-build/$@/bin/python -m uv pip freeze --python build/$@ --exclude-editable > build/$@/pins.txt
+build/$@/bin/python -m uv pip freeze --python build/$@ --exclude-editable | grep -v ^setuptools= > build/$@/pins.txt
 $(INSTALL) -c build/$@/pins.txt -e '.[notebooks,test]'
 build/$@/bin/python -m tools.notebooks --output-dir build/$@/executed
 build/$@/bin/python -m pytest -W default tests/augment_utils
