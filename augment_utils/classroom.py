@@ -82,13 +82,7 @@ def student_id(student: str) -> str:
 
 
 def find_class_file() -> Path:
-    """The class file beside the notebook; while a submission is graded, the course's own.
-
-    Raises
-    ------
-    ValueError
-        There is none.
-    """
+    """The class file beside the notebook; while a submission is graded, the course's own."""
     here = Path.cwd()
     folders = [here.parents[2]] if being_graded() else [here, *here.parents[:2]]
     for folder in folders:
@@ -100,13 +94,7 @@ def find_class_file() -> Path:
 
 
 def read_class_file(path: str | os.PathLike) -> dict[str, Any]:
-    """What is the same for a class: ``year``, any number, and where its ``images`` come from.
-
-    Raises
-    ------
-    ValueError
-        Not a class file.
-    """
+    """What is the same for a class: ``year``, any number, and where its ``images`` come from."""
     try:
         settings = json.loads(Path(path).read_text("utf-8"))
         return {"year": int(settings["year"]), "images": str(settings["images"])}
@@ -119,13 +107,7 @@ def read_class_file(path: str | os.PathLike) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def by_hand() -> Iterator[None]:
-    """Watch that no library does the work.
-
-    Raises
-    ------
-    AssertionError
-        One of :data:`LIBRARIES` was called within.
-    """
+    """Watch that no library does the work; an AssertionError names those that did."""
     used: set[str] = set()
 
     def watch(frame, event, argument):

@@ -405,15 +405,7 @@ def show_only_if(wanted: bool, *controls: widgets.Widget) -> None:
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
-    """A grey or an RGB image of bytes from a file, just as skimage.io.imread reads it.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-
-    Returns
-    -------
-    ndarray, (H, W) or (H, W, 3), uint8
+    """A file's image, (H, W) or (H, W, 3), uint8, just as skimage.io.imread reads it.
 
     Raises
     ------

@@ -210,13 +210,8 @@ class Split(NamedTuple):
 def draw_split(dataset: Dataset, images: int, seed: int) -> Split:
     """Draw training images, and a tenth of them for validation; the test images stay untouched.
 
-    Parameters
-    ----------
-    dataset : Dataset
-    images : int
-        How many, the same number of each class in both parts; a multiple of ten times the number
-        of classes.
-    seed : int
+    Both parts have as many of each class, so that ``images`` is a multiple of ten times the number
+    of classes.
 
     Raises
     ------
