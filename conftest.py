@@ -5,8 +5,6 @@ compared. Without it everything runs on the embedded photo patches, and only wha
 `nbval-check-output`, which holds on any images, is compared. Nothing is downloaded.
 
 Tests that are marked slow are left to `make check`, among them nbval of the notebooks that train.
-The cells of a notebook are run by one worker, and so is a group of tests that share what is dear to
-make; groups come first, so that none is left over when the rest is done.
 
 Tests that need a browser ask for the fixture `browser`. Where there is none they are skipped,
 and the last lines of the run say so in red.
@@ -59,14 +57,11 @@ def pytest_configure(config):
     nbval.kernel.KernelManager = functools.partial(KernelManager, config=settings)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks, and xdist reads the groups
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks
 def pytest_collection_modifyitems(items):
     for item in items:
-        if item.path.suffix == ".ipynb":
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-            if trains(item.path):
-                item.add_marker("slow")
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+        if item.path.suffix == ".ipynb" and trains(item.path):
+            item.add_marker("slow")
 
 
 trains = functools.cache(has_parameters)

@@ -26,8 +26,6 @@ KEPT = [(name, one["student"]) for name in NAMES for one in kept_submissions.kep
 A_FEW = ["cdf-off-by-one", "last-years-class", "marks-and-ids-cleared"]  # of the first assignment,
 A_FEW += ["two-errors", "second-mistakes"]  # of the second and the third; each is of its own kind
 FEW_KEPT = [(name, student) for name, student in KEPT if student in A_FEW]
-on_what_is_released = pytest.mark.xdist_group("released")  # each made once
-on_a_few_graded, on_all_graded = map(pytest.mark.xdist_group, ("a few graded", "all graded"))
 
 
 def source(name):
@@ -61,14 +59,12 @@ def released(tmp_path_factory):
     return folder, course.release(folder)
 
 
-@on_what_is_released
 def test_sources_pass_all_their_tests_and_what_is_released_fails_each(released):
     _, results = released
     assert [one.assignment for one in results] == NAMES
     assert [one.wrong for one in results] == [[]] * len(NAMES)
 
 
-@on_what_is_released
 @pytest.mark.parametrize("name", NAMES)
 def test_points_are_those_on_the_page(released, name):
     found = next(one for one in released[1] if one.assignment == name)
@@ -79,7 +75,6 @@ def test_points_are_those_on_the_page(released, name):
     assert sum(map(int, headings)) == found.points
 
 
-@on_what_is_released
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_that_is_released_gives_a_solution_away(released, name):
     folder = released[0] / "release" / name
@@ -150,14 +145,12 @@ def graded_in(folder, students=None):
     return folder, results
 
 
-@on_a_few_graded
 @pytest.mark.parametrize(("name", "student"), FEW_KEPT)
 def test_a_kept_submission_gets_its_points_by_part(a_few_graded, name, student):
     assert_points_are_those_kept(a_few_graded[1][name, student], name, student)
 
 
 @pytest.mark.slow
-@on_all_graded
 @pytest.mark.parametrize(("name", "student"), sorted({*KEPT} - {*FEW_KEPT}))
 def test_every_kept_submission_gets_its_points_by_part(all_graded, name, student):
     assert_points_are_those_kept(all_graded[1][name, student], name, student)
@@ -176,7 +169,6 @@ def assert_points_are_those_kept(result, name, student):
 
 
 @pytest.mark.slow
-@on_all_graded
 @pytest.mark.parametrize("name", NAMES)
 def test_for_each_part_a_wrong_submission_loses_that_part_alone(all_graded, name):
     results = [one for one in all_graded[1].values() if one.assignment == name]
@@ -189,14 +181,12 @@ def test_for_each_part_a_wrong_submission_loses_that_part_alone(all_graded, name
     assert {part for parts in lost if len(parts) == 1 for part in parts} == automatic
 
 
-@on_a_few_graded
 @pytest.mark.parametrize("name", NAMES)
 def test_grades_are_a_table_with_a_row_for_each_student(a_few_graded, name):
     assert_grades_are_a_table(*a_few_graded, FEW_KEPT, name)
 
 
 @pytest.mark.slow
-@on_all_graded
 @pytest.mark.parametrize("name", NAMES)
 def test_grades_of_everybody_are_a_table(all_graded, name):
     assert_grades_are_a_table(*all_graded, KEPT, name)
@@ -215,7 +205,6 @@ def assert_grades_are_a_table(folder, results, kept, name):
         assert row["of"] == "25" and row["to grade by hand"].split() == one.waiting
 
 
-@on_a_few_graded
 def test_feedback_says_what_to_look_at(a_few_graded):
     folder, _ = a_few_graded
     page = next(folder.glob(f"feedback/cdf-off-by-one/{NAMES[0]}/*.html")).read_text("utf-8")

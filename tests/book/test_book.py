@@ -40,8 +40,6 @@ NO_EXCERPTS = (  # a search's, from disk: there the browser lets no page read th
 KINDS = ("book/index", "notebooks/11_explore", "_modules/augment_utils/contrast")  # of page
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
-pytestmark = pytest.mark.xdist_group("book")  # it is built once
-
 
 @pytest.fixture(scope="session")
 def book(tmp_path_factory):

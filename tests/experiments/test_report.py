@@ -16,8 +16,6 @@ from tests.common import call
 from tests.notebooks.rules import look_alike
 from tools import ROOT
 
-pytestmark = pytest.mark.xdist_group("report")  # they share what the command made
-
 NAMES = [f"{name} {severity}" for name in CORRUPTIONS for severity in SEVERITIES]
 PICTURES = [f"{figure.name}.png" for figure in figures.FIGURES]
 READMES, REPORTS = list(report.READMES), [*report.REPORTS, "results/published.csv"]

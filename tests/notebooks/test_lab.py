@@ -23,8 +23,6 @@ SHOWN = sum(
     cell.source.startswith("explore(") for cell in code_cells(nbformat.read(NOTEBOOKS / NAME, 4))
 )
 
-pytestmark = pytest.mark.xdist_group("lab")  # one session, from top to bottom
-
 
 @pytest.fixture(scope="module")
 def lab_folder(tmp_path_factory):
