@@ -53,8 +53,8 @@ def pytest_configure(config):
         config.option.nbval_lax = not cifar10_at_hand()
     until_the_end = contextlib.ExitStack()
     config.add_cleanup(until_the_end.close)
-    settings = until_the_end.enter_context(private_kernels())
-    nbval.kernel.KernelManager = functools.partial(KernelManager, config=settings)
+    of_kernels = until_the_end.enter_context(private_kernels())
+    nbval.kernel.KernelManager = functools.partial(KernelManager, config=of_kernels)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks
