@@ -28,8 +28,13 @@ from tools import ROOT
 DATA = [sys.executable, "-m", "augment_utils", "data"]
 NOTEBOOKS = [sys.executable, "-m", "tools.notebooks"]
 EXPERIMENTS = [sys.executable, "-m", "experiments", "run", "--tier", "smoke", "--study", "C"]
+COMPILING = (
+    "import augment_utils as au, numpy as np; print(au.__file__);"
+    "print(au.contrast_stretching(np.eye(9, dtype=np.uint8)).max())"
+)
 SLEEPING = ["print('begun')", "import time\ntime.sleep(100)"]
 LARGE = ["for i in range(4000):\n    print('x' * 76)"]
+ONE_TEXT = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8"}
 COULD_NOT = "could not be written: "
 FULL, READ_ONLY = "No space left on device", "Read-only file system"
 
@@ -56,10 +61,7 @@ def on_disk(tmp_path):
         done = subprocess.run(
             [*IN_NAMESPACE, script, str(disk), *map(str, command)],
             env=os.environ | {"AUGMENT_DATA": "patches"} | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
+            **ONE_TEXT,
         )
         assert "Traceback" not in done.stdout, done.stdout
         return done.stdout
@@ -90,12 +92,7 @@ def test_a_read_only_checkout_and_home(tmp_path, on_disk, monkeypatch):
     note = write_notebook(checkout / "note.ipynb", GOOD)
     before = note.read_bytes()
     environment = {"PYTHONPATH": str(checkout), "HOME": str(tmp_path / "disk" / "home")}
-    told = on_disk(
-        *(ON_READ_ONLY, sys.executable, "-c"),
-        "import augment_utils as au, numpy as np; print(au.__file__);"
-        "print(au.contrast_stretching(np.eye(9, dtype=np.uint8)).max())",
-        **environment,
-    )
+    told = on_disk(ON_READ_ONLY, sys.executable, "-c", COMPILING, **environment)
     assert told.splitlines() == [str(checkout / "augment_utils" / "__init__.py"), "255"]
     told = on_disk(ON_READ_ONLY, *NOTEBOOKS, note, **environment)
     assert f"{checkout / 'build' / 'executed'} {COULD_NOT}{READ_ONLY}" in told
@@ -198,10 +195,7 @@ def start(command, **environment):
     return subprocess.Popen(
         list(map(str, command)),
         env=os.environ | {"AUGMENT_DATA": "patches"} | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
+        **ONE_TEXT,
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
@@ -235,11 +229,8 @@ def test_two_experiments_into_one_folder(tmp_path):
 
 @pytest.mark.slow
 def test_two_first_compilations(tmp_path):
-    script = (
-        "import augment_utils as au, numpy as np;"
-        "print(au.contrast_stretching(np.eye(9, dtype=np.uint8)).max())"
-    )
-    assert at_once([sys.executable, "-c", script], NUMBA_CACHE_DIR=str(tmp_path)) == ["255\n"] * 2
+    outputs = at_once([sys.executable, "-c", COMPILING], NUMBA_CACHE_DIR=str(tmp_path))
+    assert [text.splitlines()[1:] for text in outputs] == [["255"], ["255"]]
     assert list(tmp_path.rglob("*stretch_bytes*.nbi"))
 
 

@@ -136,7 +136,7 @@ def test_geometric_moves_every_image():
     "name",
     [
         "geometric",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in ("none", "CLAHE", "HE value, p = 0.5")),
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("CLAHE", "HE value, p = 0.5")),
     ],
 )
 def test_a_seed_decides_everything(name):

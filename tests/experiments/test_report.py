@@ -90,11 +90,24 @@ def test_several_scores_count_with_their_mean():
     assert foggy[0].mean == pytest.approx(0.8 * clean[0].mean)
 
 
+def surviving(p_values):
+    """Which of so many conditions survive, whose two differences to "none" have these p values."""
+    arms = [arm for arm in compared.arms("A") if arm.condition.endswith("p = 0.5")]
+    records = [scored("A", "none", 10_000, seed, {"raw": 0.5}) for seed in (0, 1)]
+    for arm, p in zip(arms, p_values, strict=False):
+        t = np.tan(np.pi / 2 * (1 - p))  # of one degree of freedom, a Cauchy variable
+        for seed, share in ((0, t + 1), (1, t - 1)):
+            score = 0.5 + share / 10_000 if p < 1 else 0.5
+            records.append(scored("A", arm.condition, 10_000, seed, {arm.way: score}))
+    none, *rows = compared.compare(records, "A", 10_000)
+    assert not none.after_holm and len(rows) == len(p_values)
+    return [row.after_holm for row in rows]
+
+
 def test_holms_procedure_stops_at_the_first_that_fails():
-    # his rule by hand: 0.005 < 0.05/4, 0.01 < 0.05/3, 0.03 > 0.05/2, so no further
-    assert compared._holm([0.01, 0.04, 0.03, 0.005]) == [True, False, False, True]
-    assert compared._holm([1.0, 0.04, 1.0]) == [False, True, False]  # a single hypothesis
-    assert compared._holm([]) == []
+    # his rule by hand: 0.005 < 0.05/4, 0.015 < 0.05/3, 0.03 > 0.05/2, so no further
+    assert surviving([0.015, 0.04, 0.03, 0.005]) == [True, False, False, True]
+    assert surviving([1, 0.04, 1]) == [False, True, False]  # what is the same is no hypothesis
 
 
 @pytest.mark.parametrize(

@@ -213,6 +213,12 @@ def start_driver(folder, scheduler=""):
     )
 
 
+def ends_with_all_records(driver, folder):
+    _, messages = driver.communicate(timeout=500)
+    assert driver.returncode == 0, messages
+    assert set(folder.glob("*.json")) == paths_of(folder, SWEEP)
+
+
 @pytest.mark.parametrize(
     "targets", [(10,), pytest.param((1, 4, 10, 12), marks=pytest.mark.slow)], ids=str
 )
@@ -228,10 +234,7 @@ def test_the_driver_is_killed_and_nothing_is_lost_or_repeated(tmp_path, targets)
         assert finished.items() <= now.items()  # what was there was not written again
         assert len(read_records(folder)) == len(now) < len(SWEEP)  # and is whole
         finished = now
-    driver = start_driver(folder)
-    _, messages = driver.communicate(timeout=500)
-    assert driver.returncode == 0, messages
-    assert set(folder.glob("*.json")) == paths_of(folder, SWEEP)
+    ends_with_all_records(start_driver(folder), folder)
     assert finished.items() <= times_of(folder).items()
 
 
@@ -304,9 +307,7 @@ def test_workers_over_tcp_are_killed_in_the_middle_of_runs_and_every_run_is_done
             for worker in workers:  # all at once: nobody holds what was done
                 with contextlib.suppress(psutil.NoSuchProcess):
                     worker.kill()
-        _, messages = driver.communicate(timeout=500)
-    assert driver.returncode == 0, messages
-    assert set(folder.glob("*.json")) == paths_of(folder, SWEEP)
+        ends_with_all_records(driver, folder)
     for alone in perform_alone([QUICK[2], *SLOW]):
         path = record_path(folder, Run(**alone["run"]), PATCHES)
         assert without_seconds(json.loads(path.read_text("utf-8"))) == without_seconds(alone)

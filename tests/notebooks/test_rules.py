@@ -30,24 +30,24 @@ def with_figure(notebook):
     return cell, next(o for o in cell.outputs if "image/png" in o.get("data", {}))
 
 
-def unexecuted(notebook):
-    cell = code_cells(notebook)[4]
-    cell.execution_count, cell.outputs = None, []
+def puts_out(notebook, kind, **content):
+    code_cells(notebook)[4].outputs = [nbformat.v4.new_output(kind, **content)]
 
 
-def executed_twice(notebook):
-    code_cells(notebook)[-1].execution_count += 1
+def has_alt(notebook, **alt):
+    with_figure(notebook)[1].metadata["image/png"] = alt
 
 
-def without_alt(notebook):
-    del with_figure(notebook)[1].metadata["image/png"]
+def adds(notebook, text):
+    notebook.cells.append(nbformat.v4.new_markdown_cell(text))
 
 
-def with_empty_words_as_alt(notebook):
-    with_figure(notebook)[1].metadata["image/png"]["alt"] = "A figure."
+def replaces(notebook, old, new):
+    for cell in notebook.cells:
+        cell.source = cell.source.replace(old, new)
 
 
-def with_a_cut_off_figure(notebook):
+def cuts_a_figure_off(notebook):
     output = with_figure(notebook)[1]
     picture = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
     png = io.BytesIO()
@@ -55,85 +55,35 @@ def with_a_cut_off_figure(notebook):
     output.data["image/png"] = base64.b64encode(png.getvalue()).decode()
 
 
-def with_a_path(notebook):
-    cell = code_cells(notebook)[4]
-    cell.outputs = [nbformat.v4.new_output("stream", text="saved /home/ann/notes/deer.png\n")]
+def is_solution(cell):
+    return "solution" in tags_of(cell)
 
 
-def with_a_windows_path(notebook):
-    cell = code_cells(notebook)[4]
-    cell.outputs = [nbformat.v4.new_output("stream", text="saved C:\\Users\\ann\\deer.png\n")]
+SPOILT = {  # {what the rules say: how to come by it}
+    "not executed once from top to bottom": lambda n: code_cells(n)[4].update(execution_count=None),
+    "once from top to bottom": lambda n: code_cells(n)[-1].update(execution_count=99),
+    "alt text is ''": has_alt,
+    "alt text is 'A figure.'": lambda n: has_alt(n, alt="A figure."),
+    "cut off at an edge": cuts_a_figure_off,
+    "path of a machine: '/home/'": lambda n: puts_out(n, "stream", text="in /home/ann/deer.png"),
+    "path of a machine: 'C:": lambda n: puts_out(n, "stream", text="in C:\\Users\\ann\\deer.png"),
+    "stderr: 'UserWarning": lambda n: puts_out(n, "stream", name="stderr", text="UserWarning: hm"),
+    "ends in KeyError": lambda n: puts_out(n, "error", ename="KeyError", evalue="", traceback=[]),
+    "has 21 lines": lambda n: code_cells(n)[4].update(source="x = 1\n" * 21),
+    "not exactly one title": lambda n: adds(n, "# More"),
+    "skips a level of headings": lambda n: replaces(n, "## Watch out", "#### Watch out"),
+    "goes on as a list: 'The weights sum to": lambda n: adds(n, "The weights sum to\n1. Notice."),
+    "empty cell in its header": lambda n: adds(n, "| | HE |\n| --- | --- |\n| a | b |"),
+    "lacks ## References": lambda n: replaces(n, "## References", "## More"),
+    "0 solutions": lambda n: n.update(cells=[c for c in n.cells if not is_solution(c)]),
+    "not hidden": lambda n: next(filter(is_solution, n.cells)).metadata.pop("jupyter"),
+}
 
 
-def with_a_warning(notebook):
-    cell = code_cells(notebook)[4]
-    cell.outputs = [nbformat.v4.new_output("stream", name="stderr", text="UserWarning: hm\n")]
-
-
-def with_an_error(notebook):
-    cell = code_cells(notebook)[4]
-    cell.outputs = [nbformat.v4.new_output("error", ename="KeyError", evalue="3", traceback=[])]
-
-
-def with_a_long_cell(notebook):
-    code_cells(notebook)[4].source = "x = 1\n" * 21
-
-
-def with_a_second_title(notebook):
-    notebook.cells.append(nbformat.v4.new_markdown_cell("# More"))
-
-
-def with_a_skipped_level(notebook):
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            cell.source = cell.source.replace("## Watch out", "#### Watch out")
-
-
-def with_a_list_by_mistake(notebook):
-    notebook.cells[0].source += "\n\nThe weights sum to\n1. Notice the centre."
-
-
-def with_a_nameless_column(notebook):
-    notebook.cells.append(nbformat.v4.new_markdown_cell("| | HE |\n| --- | --- |\n| a | b |"))
-
-
-def without_references(notebook):
-    notebook.cells = [c for c in notebook.cells if "## References" not in c.source]
-
-
-def without_solutions(notebook):
-    notebook.cells = [c for c in notebook.cells if "solution" not in tags_of(c)]
-
-
-def with_an_open_solution(notebook):
-    next(c for c in notebook.cells if "solution" in tags_of(c)).metadata.jupyter = {}
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (unexecuted, "not executed once from top to bottom"),
-        (executed_twice, "not executed once from top to bottom"),
-        (without_alt, "alt text is ''"),
-        (with_empty_words_as_alt, "alt text is 'A figure.'"),
-        (with_a_cut_off_figure, "cut off at an edge"),
-        (with_a_path, "path of a machine: '/home/'"),
-        (with_a_windows_path, "path of a machine: 'C:"),
-        (with_a_warning, "stderr: 'UserWarning"),
-        (with_an_error, "ends in KeyError"),
-        (with_a_long_cell, "has 21 lines"),
-        (without_references, "lacks ## References"),
-        (with_a_second_title, "not exactly one title"),
-        (with_a_skipped_level, "skips a level of headings"),
-        (with_a_nameless_column, "empty cell in its header"),
-        (with_a_list_by_mistake, "goes on as a list: 'The weights sum to"),
-        (without_solutions, "0 solutions"),
-        (with_an_open_solution, "not hidden"),
-    ],
-)
-def test_a_spoilt_notebook_has_problems(notebook, spoil, message):
+@pytest.mark.parametrize("message", SPOILT)
+def test_a_spoilt_notebook_has_problems(notebook, message):
     assert problems(notebook) == []
-    spoil(notebook)
+    SPOILT[message](notebook)
     assert message in "; ".join(problems(notebook))
 
 
