@@ -22,6 +22,7 @@ pixels under its mask would be counted. The result has the byte order that came.
 import operator
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Literal
 
 import numpy as np
@@ -35,6 +36,7 @@ NUMBER = (int, float, np.integer, np.floating)
 
 # Fewer numbers than this in a batch are not worth a second thread.
 WORTH_A_THREAD = 2**19
+THREADS: ContextVar[int] = ContextVar("threads")  # where set, it decides their number
 
 # A tile can be larger than the image, which is then mirrored to fill it.
 LARGEST_TILE_SIDE = 4096
@@ -223,7 +225,9 @@ def processor_count() -> int:
 
 
 def thread_count() -> int:
-    """As many threads as there are processors for us, or as AUGMENT_THREADS says."""
+    """As many threads as THREADS or AUGMENT_THREADS says, or as there are processors for us."""
+    if count := THREADS.get(0):
+        return count
     wanted = os.environ.get("AUGMENT_THREADS")
     if wanted is None:
         return processor_count()

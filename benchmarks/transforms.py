@@ -6,10 +6,10 @@ Peers that know only single images are called in a loop, on several threads with
 batch each where that is quicker, and their results are not even collected.
 """
 
+import contextvars
 import importlib.metadata
 import itertools
 import math
-import os
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,7 @@ import numpy as np
 import skimage
 from tqdm import tqdm
 
-from augment_utils.contrast import thread_count
+from augment_utils.contrast import THREADS, thread_count
 from augment_utils.datasets import PHOTOGRAPHS, load_cifar10
 from benchmarks.epochs import measure_epochs
 from benchmarks.explorer import measure_explorer
@@ -128,24 +128,20 @@ def measure_transforms(small: np.ndarray, plan: dict) -> list[dict]:
     -------
     list of dict
     """
-    threads_before, cores, rows = os.environ.get("AUGMENT_THREADS"), thread_count(), []
-    batches = list(_batches(plan))
+    cores, rows, batches = thread_count(), [], list(_batches(plan))
     cells = list(itertools.product(sorted({1, cores}), OURS))
-    try:
-        with tqdm(total=len(batches) * len(cells), desc="transforms", unit="cell") as bar:
-            for side, batch, count in batches:
-                images = make_images(small, side, count)
-                for threads, transform in cells:
-                    os.environ["AUGMENT_THREADS"] = str(threads)
-                    cell = {"transform": transform, "side": side, "batch": batch}
-                    cell["threads"] = threads
-                    bar.set_postfix_str(f"{transform}, {side} px, batch {batch}, threads {threads}")
-                    rows += [cell | row for row in _measure_cell(images, plan, cell, cores)]
-                    bar.update()
-    finally:
-        os.environ.pop("AUGMENT_THREADS", None)
-        if threads_before is not None:
-            os.environ["AUGMENT_THREADS"] = threads_before
+    with tqdm(total=len(batches) * len(cells), desc="transforms", unit="cell") as bar:
+        for side, batch, count in batches:
+            images = make_images(small, side, count)
+            for threads, transform in cells:
+                cell = {"transform": transform, "side": side, "batch": batch, "threads": threads}
+                bar.set_postfix_str(f"{transform}, {side} px, batch {batch}, threads {threads}")
+                context = contextvars.copy_context()  # so that the number holds for this cell
+                context.run(THREADS.set, threads)
+                rows += [
+                    cell | row for row in context.run(_measure_cell, images, plan, cell, cores)
+                ]
+                bar.update()
     return rows
 
 

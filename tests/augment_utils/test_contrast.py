@@ -3,6 +3,7 @@
 On random arrays, and what is no image at all: test_fuzz.py.
 """
 
+import contextvars
 import inspect
 import sys
 import warnings
@@ -178,6 +179,14 @@ def test_the_number_of_threads_changes_nothing(real_images, monkeypatch):
         monkeypatch.setenv("AUGMENT_THREADS", threads)
         results.append(au.clahe(images))
     assert np.array_equal(results[0], results[1]) and np.array_equal(results[0], results[2])
+
+
+def test_a_context_has_its_own_number_of_threads(monkeypatch):
+    monkeypatch.setenv("AUGMENT_THREADS", "7")
+    context = contextvars.copy_context()
+    context.run(contrast.THREADS.set, 3)
+    assert context.run(contrast.thread_count) == 3
+    assert contrast.thread_count() == 7
 
 
 @pytest.mark.parametrize("threads", ["0", "many"])
