@@ -16,13 +16,6 @@ from augment_utils.datasets import Dataset, load_cifar10, load_photo_patches
 from augment_utils.keras_bridge import as_dataset_map, as_preprocessing_function
 
 __all__ = [
-    "Dataset",
-    "adaptive_histogram_equalization",
-    "as_dataset_map",
-    "as_preprocessing_function",
-    "clahe",
-    "contrast_stretching",
-    "histogram_equalization",
-    "load_cifar10",
-    "load_photo_patches",
-]
+    "Dataset", "adaptive_histogram_equalization", "as_dataset_map", "as_preprocessing_function",
+    "clahe", "contrast_stretching", "histogram_equalization", "load_cifar10", "load_photo_patches",
+]  # fmt: skip

@@ -1,6 +1,8 @@
 """The transforms inside ImageDataGenerator and tf.data: the same images, by any number of hands."""
 
 import functools
+import os
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -26,6 +28,13 @@ def test_tensorflow_starts_without_a_word():
     )
     done = python("-c", script)
     assert (done.stdout, done.stderr) == ("", "heard\n")
+
+
+def test_what_others_write_while_tensorflow_starts_comes_afterwards(capfd):
+    with quiet_startup():
+        os.write(2, b"2026-11-25 09:00:00.1: I tensorflow/core: started\nfrom another thread\n")
+        os.write(2, b"I0000 00:00:1795611814.743110   21091 port.cc:153] oneDNN is on\n")
+    assert capfd.readouterr().err == "from another thread\n"
 
 
 def test_an_error_while_quiet_is_raised():
@@ -104,6 +113,17 @@ def test_the_seed_decides_whatever_the_number_of_workers(real_images):
     first, second, _ = (changed(images, epoch) for epoch in one)
     assert first != second  # augmentation: another choice in every epoch
     assert 0.3 < np.mean([first, second]) < 0.7
+
+
+def test_what_is_remembered_of_images_does_not_grow():
+    function = as_preprocessing_function(lambda image: image, probability=0.5, seed=0)
+    images = np.random.default_rng(0).random((3000, 4, 4, 1), np.float32)
+    tracemalloc.start()
+    for image in images:
+        function(image)
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert grown < 50_000  # 3,000 digests alone are 192,000 bytes
 
 
 def test_without_a_seed_each_is_different(real_images):
