@@ -1,11 +1,18 @@
-"""The four contrast transforms, for one image or a batch, uint8 or float.
+"""The four contrast transforms, for one image or a batch, uint8, uint16 or float.
 
 All four share one contract. ``images`` is a grey image ``(H, W)``, an image
 ``(H, W, 3)`` or ``(H, W, 1)``, or a batch ``(N, H, W, C)``, channels last;
-uint8 in 0..255 or float in 0..1. The result is a new array of the same shape,
-dtype and range, and a batch gives exactly what its images give one by one.
-Where there is only one grey level there is nothing to stretch: such an image
-comes back unchanged.
+uint8 in 0..255, uint16 in 0..65535 or float in 0..1, where what rounding left
+outside (by 1e-6 at most) is clipped. The result is a new array of the same
+shape, dtype and range, and a batch gives exactly what its images give one by
+one. Where there is only one grey level there is nothing to stretch: such an
+image comes back unchanged. What is refused, is refused with a line of code that
+makes images of it, as far as one is known.
+
+16 bits are transformed as the floats that they stand for, and rounded; where
+equalization counts grey levels one by one it counts all 65,536. Pixels of 12
+bits can come as they are: they are only dark, and stretching makes them use the
+whole range.
 
 A batch is shared out among as many threads as there are processors (or as the
 environment variable AUGMENT_THREADS says), and any number of threads may call
@@ -19,11 +26,14 @@ is, and the result is a plain array. A masked array is refused, because the
 pixels under its mask would be counted. The result has the byte order that came.
 """
 
+import math
 import operator
 import os
+import re
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -33,6 +43,7 @@ Color = Literal["joint", "channel", "value"]
 COLORS = {"joint": kernels.JOINT, "channel": kernels.CHANNEL, "value": kernels.VALUE}
 
 NUMBER = (int, float, np.integer, np.floating)
+TOLERANCE = 1e-6  # of the range: what rounding in an earlier step may add, and is clipped
 
 # Fewer numbers than this in a batch are not worth a second thread.
 WORTH_A_THREAD = 2**19
@@ -54,7 +65,7 @@ def contrast_stretching(
     Parameters
     ----------
     images : ndarray, (H, W), (H, W, C) or (N, H, W, C), C = 1 or 3
-        uint8 in 0..255 or float in 0..1.
+        uint8 in 0..255, uint16 in 0..65535 or float in 0..1.
     low, high : float
         Percentiles, ``0 <= low < high <= 100``. What lies outside is clipped;
         0 and 100 give min–max stretching.
@@ -83,7 +94,13 @@ def contrast_stretching(
     if not (isinstance(low, NUMBER) and isinstance(high, NUMBER) and 0 <= low < high <= 100):
         raise ValueError(
             f"got low={low!r} and high={high!r}, expected percentiles with "
-            "0 <= low < high <= 100, such as low=2, high=98"
+            "0 <= low < high <= 100; the usual ones are `low=2, high=98`"
+        )
+    if high <= 1:
+        raise ValueError(
+            f"got low={low!r} and high={high!r}, which would make all but the darkest pixels "
+            "white, expected percentiles of 0..100 (not fractions); for these: "
+            f"`low={100 * low:g}, high={100 * high:g}`"
         )
     pair = kernels.stretch_bytes, kernels.stretch_floats
     return _run(pair, images, as_batch(images), _unit(color), float(low), float(high))
@@ -98,7 +115,7 @@ def histogram_equalization(images: np.ndarray, color: Color = "value") -> np.nda
     Parameters
     ----------
     images : ndarray, (H, W), (H, W, C) or (N, H, W, C), C = 1 or 3
-        uint8 in 0..255 or float in 0..1.
+        uint8 in 0..255, uint16 in 0..65535 or float in 0..1.
     color : {"joint", "channel", "value"}
         One histogram over all channels, one for each channel, or one of HSV's
         V, which keeps hue and saturation. A grey image has but one.
@@ -115,8 +132,8 @@ def histogram_equalization(images: np.ndarray, color: Color = "value") -> np.nda
 
     Notes
     -----
-    As in scikit-image, uint8 grey levels are counted one by one, while floats
-    (and V, which is a float) are counted in 256 bins between the smallest and
+    As in scikit-image, grey levels of whole numbers are counted one by one, while
+    floats (and V, which is a float) are counted in 256 bins between the smallest and
     the largest, and the cumulative histogram is interpolated between their
     centres. scikit-image turns a flat image white; here it stays as it is.
 
@@ -126,8 +143,11 @@ def histogram_equalization(images: np.ndarray, color: Color = "value") -> np.nda
     section 3.3. Agrees with :func:`skimage.exposure.equalize_hist` to one grey
     level of 255.
     """
+    batch, unit = as_batch(images), _unit(color)
     pair = kernels.equalize_bytes, kernels.equalize_floats
-    return _run(pair, images, as_batch(images), _unit(color))
+    if batch.dtype == np.uint16 and (unit != kernels.VALUE or batch.shape[3] == 1):
+        pair = (kernels.equalize_words,) * 2
+    return _run(pair, images, batch, unit)
 
 
 def adaptive_histogram_equalization(
@@ -140,7 +160,7 @@ def adaptive_histogram_equalization(
     Parameters
     ----------
     images : ndarray, (H, W), (H, W, C) or (N, H, W, C), C = 1 or 3
-        uint8 in 0..255 or float in 0..1.
+        uint8 in 0..255, uint16 in 0..65535 or float in 0..1.
     kernel_size : int, (int, int) or None
         Height and width of a tile in pixels, each up to 4,096 or the image's
         side. None: an eighth of the image's side, but at least 8.
@@ -179,7 +199,7 @@ def clahe(
     Parameters
     ----------
     images : ndarray, (H, W), (H, W, C) or (N, H, W, C), C = 1 or 3
-        uint8 in 0..255 or float in 0..1.
+        uint8 in 0..255, uint16 in 0..65535 or float in 0..1.
     kernel_size : int, (int, int) or None
         Height and width of a tile in pixels, each up to 4,096 or the image's
         side. None: an eighth of the image's side, but at least 8.
@@ -205,10 +225,13 @@ def clahe(
     :func:`skimage.exposure.equalize_adapthist` to one grey level of 255, but
     for flat images, which scikit-image turns white.
     """
-    if not (isinstance(clip_limit, NUMBER) and 0 <= clip_limit <= 1):
+    is_number = isinstance(clip_limit, NUMBER)
+    if not (is_number and 0 <= clip_limit <= 1):
+        share = clip_limit / 256 if is_number and 1 < clip_limit <= 256 else 0.03
         raise ValueError(
-            f"got clip_limit={clip_limit!r}, expected a fraction of the tile's "
-            "pixels, 0..1 (OpenCV's clipLimit divided by its 256 bins, say)"
+            f"got clip_limit={clip_limit!r}, expected a fraction of the tile's pixels, 0..1; "
+            "OpenCV's clipLimit is divided by its 256 bins: "
+            f"`clip_limit={share:g}`"
         )
     batch = as_batch(images)
     tile = _tile(kernel_size, batch.shape[1:3])
@@ -239,6 +262,8 @@ def thread_count() -> int:
 def _run(for_bytes_and_floats, images, batch, *arguments):
     """Run a kernel on parts of the batch that the images are, a thread for each."""
     kernel = for_bytes_and_floats[int(batch.dtype != np.uint8)]
+    if batch.dtype == np.uint16 and kernel is not kernels.equalize_words:
+        kernel = _as_floats(kernel)
     out = np.empty(batch.shape, batch.dtype)
     parts = min(thread_count(), len(batch), batch.size // WORTH_A_THREAD + 1)
     if parts == 1:
@@ -254,67 +279,268 @@ def _run(for_bytes_and_floats, images, batch, *arguments):
     return out.reshape(images.shape).astype(images.dtype, copy=False)
 
 
+def _as_floats(kernel):
+    """16 bits, an image at a time, so that there is never more than one in float64."""
+
+    def run(batch, out, *arguments):
+        for image, result in zip(batch, out, strict=True):
+            unit = image[np.newaxis] / 65535
+            new = np.empty_like(unit)
+            kernel(unit, new, *arguments)
+            result[:] = np.rint(65535 * new[0])
+
+    return run
+
+
 def _unit(color):
     if not isinstance(color, str) or color not in COLORS:
-        raise ValueError(f"got color={color!r}, expected one of {', '.join(COLORS)}")
+        raise ValueError(
+            f"got color={color!r}, expected one of {', '.join(COLORS)}, such as `color='value'`"
+        )
     return COLORS[color]
 
 
 def as_batch(images: np.ndarray) -> np.ndarray:
-    """Check `images` and view it as (N, H, W, C), uint8, float32 or float64, in C order."""
-    images = as_plain_array(images)
-    if images.dtype != np.uint8 and images.dtype.kind != "f":
-        raise TypeError(
-            f"got dtype {images.dtype}, expected uint8 in 0..255 or float in 0..1; "
-            "convert with images.astype('uint8') or images / 255.0"
-        )
-    channels = images.shape[-1] if images.ndim in (3, 4) else 1
-    if images.ndim not in (2, 3, 4) or channels not in (1, 3):
-        raise ValueError(
-            f"got shape {images.shape}, expected (H, W), (H, W, 3), (H, W, 1) or (N, H, W, C) "
-            "with C = 1 or 3 last; a batch of grey images needs images[..., np.newaxis]"
-        )
-    if images.size == 0:
-        raise ValueError(f"got shape {images.shape}, which holds no pixel; expected at least one")
-    if images.dtype != np.uint8:
-        _check_range(images)
-        images = images.astype(_kernel_dtype(images.dtype), copy=False)
+    """Check `images` and view it as (N, H, W, C): uint8, uint16, float32 or float64, in C order."""
+    refuse_unless_good(images)
+    images = np.asarray(images)
+    if images.dtype.kind == "f":
+        if images.min() < 0 or images.max() > 1:
+            images = np.clip(images, 0, 1)  # by no more than the tolerance
+        images = images.astype(np.float64 if images.dtype.itemsize > 4 else np.float32, copy=False)
     # in one order: each other would be compiled anew
-    images = np.require(images, requirements=["C", "ALIGNED"])
-    return images if images.ndim == 4 else images.reshape(1, *images.shape[:2], channels)
+    images = np.require(images, images.dtype.newbyteorder("="), ["C", "ALIGNED"])
+    return images if images.ndim == 4 else images.reshape(1, *images.shape[:2], -1)
 
 
-def as_plain_array(images: np.ndarray) -> np.ndarray:
-    """The array without what a subclass adds to it."""
+# ---- what came instead of images, and the code that makes images of it
+
+
+class Fault(NamedTuple):
+    """Words for who gave something else; `code` is followed by the tests, and may be missing."""
+
+    came: str
+    expected: str
+    advice: str
+    code: str = ""
+    error: type[Exception] = ValueError
+
+    def __str__(self) -> str:
+        code = f": `{self.code}`" if self.code else ""
+        return f"got {self.came}, expected {self.expected}; {self.advice}{code}"
+
+
+def refuse_unless_good(images: object, value_range: tuple[float, float] | None = None) -> None:
+    """Raise what `find_fault` finds."""
+    if fault := find_fault(images, value_range):
+        raise fault.error(str(fault))
+
+
+def find_fault(images: Any, value_range: tuple[float, float] | None = None) -> Fault | None:
+    """What the transforms would refuse, or a bridge whose images lie in a range of their own."""
+    fault = _fault(images, value_range)
+    if not fault or not fault.code:
+        return fault
+    try:  # the code is ours; carried out, it shows what else has to be done
+        further = find_fault(eval(fault.code, {"np": np, "images": images}), value_range)
+    except (NameError, SyntaxError):  # it needs what only the caller has, or is an argument
+        return fault
+    except Exception:  # there is no number in it, say
+        return fault._replace(code="")
+    if not further or not further.code or further.code.startswith("value_range"):
+        return fault
+    code = f"({fault.code})" if re.search(r" [-+*/] ", fault.code) else fault.code
+    return fault._replace(code=re.sub(r"\bimages\b", lambda _: code, further.code))
+
+
+def _fault(images, value_range):
     if not isinstance(images, np.ndarray):
-        raise TypeError(
-            f"got {type(images).__name__}, expected a NumPy array; convert it with np.asarray(...)"
-        )
+        try:
+            advice, code = _conversion(images)
+        except Exception:  # whatever it is, it does not behave as a sequence of images
+            advice, code = "pass the pixels", ""
+        return Fault(type(images).__name__, "a NumPy array", advice, code, TypeError)
     if isinstance(images, np.ma.MaskedArray):
-        raise TypeError(
-            "got a masked array, expected a plain one, as every pixel counts; "
-            "say what stands under the mask with images.filled(...)"
-        )
-    return np.asarray(images)
+        expected, advice = "a plain one, as every pixel counts", "put black under the mask, say"
+        return Fault("a masked array", expected, advice, "images.filled(0)", TypeError)
+    images = np.asarray(images)
+    return (
+        _wrong_dtype(images, value_range)
+        or _wrong_shape(images, value_range)
+        or (_wrong_values(images, value_range) if images.dtype.kind == "f" else None)
+    )
 
 
-def _kernel_dtype(dtype):
-    """float32 or float64, as the machine stores it."""
-    return np.float64 if dtype.itemsize > 4 else np.float32
+def _conversion(images):
+    """What to do, and the code. By names, so that no library has to be imported."""
+    name, home = type(images).__name__, type(images).__module__.partition(".")[0]
+    if name in ("KerasTensor", "SymbolicTensor"):
+        return BRIDGE, "dataset.map(as_dataset_map(transform))"
+    if home == "tensorflow" and "Ragged" in name:
+        return BRIDGE + " before batching", "dataset.map(as_dataset_map(transform)).ragged_batch(8)"
+    if home == "tensorflow" and "Dataset" in name:
+        return BRIDGE, "images.map(as_dataset_map(transform))"
+    if home == "torch":
+        return "convert it", "images.numpy(force=True)"
+    if home == "PIL" and not re.match("(L|I|I;16.*|F|RGB)$", images.mode):
+        wanted = "L" if images.mode in ("1", "LA") else "RGB"
+        return f"from mode {images.mode}", f'np.asarray(images.convert("{wanted}"))'
+    if isinstance(images, (str, os.PathLike)):
+        return "read the file", "skimage.io.imread(images)"
+    if "x_train" in getattr(images, "__dataclass_fields__", ()):
+        return "take one of its parts", "images.x_train"
+    if isinstance(images, Mapping):
+        key = next(key for key, value in images.items() if np.ndim(value) >= 2)
+        return "take the images out of it", f"images[{key!r}]"
+    if isinstance(images, (list, tuple)) and np.ndim(images[0]) != 1:
+        return _of_many(images)
+    if np.ndim(images) == 0:
+        return "a reader that finds no file may give None" if images is None else "pass pixels", ""
+    return "convert it", "np.asarray(images)"
 
 
-def _check_range(images):
-    low, high = images.min(), images.max()
-    if not np.isfinite([low, high]).all():
-        raise ValueError(
-            "got NaN or infinity among the floats, expected finite floats in 0..1; "
-            "find them with np.isfinite(images)"
-        )
-    if low < 0 or high > 1:
-        raise ValueError(
-            f"got floats from {low:.6g} to {high:.6g}, expected 0..1; "
-            "divide by 255 if they are in 0..255, otherwise np.clip(images, 0, 1)"
-        )
+BRIDGE = "in a pipeline of tf.data or Keras, map the bridge"
+
+
+def _of_many(images):
+    """Stacked, if they have one size; else, and files, one by one."""
+    one = find_fault(images[0])
+    if one and not one.code:
+        return one.advice, ""
+    each = re.sub(r"\bimages\b", "image", one.code if one else "images")
+    if "imread" in each:
+        return "read and transform them one by one", f"[transform({each}) for image in images]"
+    if len({np.shape(image) for image in images}) == 1:
+        pictures = not isinstance(images[0], (np.ndarray, list, tuple))
+        each = f"[{each} for image in images]" if pictures and one else "images"
+        return "stack them", f"np.stack({each})"
+    if np.ndim(images[0]) == 4:  # before its labels
+        return "take the batch out of it", "images[0]"
+    return "their sizes differ: one by one", f"[transform({each}) for image in images]"
+
+
+def _first(*rows):
+    """Of (holds, advice, code) the first that holds."""
+    return next(row[1:] for row in rows if row[0])
+
+
+def _wrong_dtype(images, value_range):
+    kind, came = images.dtype.kind, f"dtype {images.dtype}"
+    whole = np.iinfo(images.dtype).max if kind in "iu" else 0
+    low, high = (int(images.min()), int(images.max())) if kind in "bui" and images.size else (0, 0)
+    least, most = value_range or (0, 65535)
+    if kind == "f" or (kind == "u" and whole <= 65535 and least <= 0 and whole <= most):
+        return None
+    advice, code = _first(
+        (
+            kind == "u" and whole <= 65535 and value_range,
+            "pass their range",
+            f"value_range=(0, {whole})",
+        ),
+        (kind in "bui" and value_range, "convert it", "images.astype(np.float32)"),
+        (kind in "bui" and low >= 0 and high <= 1, "make 1 white", "images.astype(np.uint8) * 255"),
+        (
+            kind in "ui" and low >= 0 and high <= 255,
+            "it fits into bytes",
+            "images.astype(np.uint8)",
+        ),
+        (
+            kind in "ui" and low >= 0 and high <= 65535,
+            "it fits into 16 bits",
+            "images.astype(np.uint16)",
+        ),
+        (kind in "ui", WINDOW, _window(low, high)),
+        (kind == "c", "take the real part", "images.real"),
+        (kind in "OU" and images.ndim == 1 and images.size, None, None),
+        (kind in "OSU", "if it holds numbers, convert it", "images.astype(float)"),
+        (images.dtype.type.__module__ == "ml_dtypes", "convert it", "images.astype(np.float32)"),
+        (True, "no picture is known to be made of it", ""),
+    )
+    if advice is None:
+        advice, code = _conversion([*images])
+    expected = "uint8 in 0..255, uint16 in 0..65535 or float in 0..1"
+    if value_range:
+        expected = f"floats in {least:g} to {most:g}"
+    came += f" from {low} to {high}" if kind in "iu" else ""
+    return Fault(came, expected, advice, code, TypeError)
+
+
+def _wrong_shape(images, value_range):
+    shape, axes = images.shape, images.ndim
+    good = value_range or axes == 2 or (axes in (3, 4) and shape[-1] in (1, 3))
+    if good and images.size:
+        return None
+    expected = "(H, W), (H, W, 3), (H, W, 1) or (N, H, W, C) with C = 1 or 3 last"
+    first, second, last = (0, 0, 0, *shape)[-3:]  # channels are first or last
+    grey = "a batch of grey images needs images[..., np.newaxis]"
+    advice, code = _first(
+        (images.size == 0, "it holds no pixel: look where it comes from", ""),
+        (axes == 0, "one number is no picture", ""),
+        (axes == 1, "give it back its sides", "images.reshape(height, width)"),
+        (axes > 4, "make one batch of it", "images.reshape(-1, *images.shape[-3:])"),
+        (last == 4, "leave alpha out", "images[..., :3]"),
+        (last == 2, "leave alpha out", "images[..., :1]"),
+        (
+            first in (1, 3, 4),
+            f"channels go last ({grey})",
+            f"np.moveaxis(images, {axes - 3}, -1)",
+        ),
+        (
+            2 * last < min(first, second),
+            "each channel or layer is a grey image",
+            "np.moveaxis(images, -1, -3).reshape(-1, *images.shape[-3:-1], 1)",
+        ),
+        (axes == 4, "make one grey batch of it", "images.reshape(-1, *images.shape[-2:], 1)"),
+        (True, "a batch of grey images needs a last axis", "images[..., np.newaxis]"),
+    )
+    return Fault(f"shape {shape}", expected, advice, code)
+
+
+WINDOW = "choose one window for all images, here from the smallest to the largest"
+
+
+def _window(low, high):
+    low, high = math.floor(low), math.ceil(high)
+    return f"(images - {low}.0) / {high - low or 1}".replace("- -", "+ ")
+
+
+def _wrong_values(images, value_range):
+    low, high = (float(end) for end in (images.min(), images.max()))
+    least, most = value_range or (0, 1)
+    if not math.isfinite(high - low):
+        finite = images[np.isfinite(images)]
+        came, advice, code = "NaN or infinity among the floats", "nothing else is there", ""
+        if finite.size:
+            low, high = math.floor(finite.min()), math.ceil(finite.max())
+            advice = "find them with np.isfinite(images), or make them black and white"
+            code = f"np.nan_to_num(images, nan={low}, posinf={high}, neginf={low})"
+        return Fault(came, f"finite floats in {least:g}..{most:g}", advice, code)
+    near = min(low - least, most - high) / (most - least)  # below 0: so much of the range outside
+    if near >= -TOLERANCE:
+        return None
+    clip = "clip what a step before left outside", f"np.clip(images, {least:g}, {most:g})"
+    if value_range:
+        ranges = ((0, 1), (-1, 1), (0, 255), (0, 4095), (0, 65535))
+        ends = math.floor(low), math.ceil(high)
+        fits = next((each for each in ranges if each[0] <= low and high <= each[1]), ends)
+        advice = "pass the range that the images have before a generator's rescale"
+        is_clip = near >= -0.1 and not (most > 2 and fits == (-1, 1))
+        advice, code = clip if is_clip else (advice, f"value_range={fits}")
+        came, expected = f"values from {low:.6g} to {high:.6g}", f"the value_range {least:g} to"
+        return Fault(came, f"{expected} {most:g}", advice, code)
+    from_zero = low >= -high / 5  # but for what a spline may add
+    advice, code = _first(
+        (near >= -0.1, *clip),
+        (low >= -0.5 and high <= 0.5, "shift them", "images + 0.5"),
+        (low >= -0.5 and high <= 1.5, *clip),
+        (low >= -1.1 and high <= 1.1, "shift and halve them", "(images + 1) / 2"),
+        (from_zero and high <= 1.2 * 255, "divide by 255", "images / 255"),
+        (from_zero and high <= 4095, "divide by 4095, if of 12 bits", "images / 4095"),
+        (from_zero and high <= 1.2 * 65535, "divide by 65535", "images / 65535"),
+        (low >= -128 and 10 < high <= 128, "shift and divide them", "(images + 128) / 255"),
+        (True, WINDOW, _window(low, high)),
+    )
+    return Fault(f"floats from {low:.6g} to {high:.6g}", "0..1", advice, code)
 
 
 def _tile(kernel_size, image_sides):
@@ -329,12 +555,12 @@ def _tile(kernel_size, image_sides):
     if len(sides) != 2 or min(sides) < 1:
         raise ValueError(
             f"got kernel_size={kernel_size!r}, expected a tile's side in pixels, "
-            "an int of at least 1, or a pair of them (height, width)"
+            "an int of at least 1, or a pair of them (height, width), such as `kernel_size=8`"
         )
     most = [max(side, LARGEST_TILE_SIDE) for side in image_sides]
     if sides[0] > most[0] or sides[1] > most[1]:
         raise ValueError(
             f"got kernel_size={kernel_size!r}, expected a tile of at most {most[0]} x {most[1]} "
-            "pixels for this image"
+            f"pixels for this image, such as `kernel_size={tuple(image_sides)}`"
         )
     return sides

@@ -31,13 +31,13 @@ def contrast(images: np.ndarray, severity: int) -> np.ndarray:
     Parameters
     ----------
     images : ndarray, (H, W), (H, W, C) or (N, H, W, C), C = 1 or 3
-        uint8 in 0..255 or float in 0..1.
+        uint8 in 0..255, uint16 in 0..65535 or float in 0..1.
     severity : int, 1..5
 
     Returns
     -------
     ndarray
-        A new array, same shape, dtype and range; uint8 is rounded down, as in CIFAR-10-C.
+        A new array, same shape, dtype and range; whole numbers are rounded down, as in CIFAR-10-C.
 
     Raises
     ------
@@ -140,8 +140,8 @@ def _constant(constants, severity):
 def _on_unit_batch(images, change):
     """Apply a change of a float batch (N, H, W, C) in 0..1 to what images may be."""
     batch = as_batch(images)
-    is_bytes = batch.dtype == np.uint8
-    changed = np.clip(change(batch / 255 if is_bytes else batch.astype(np.float64)), 0, 1)
+    top = np.iinfo(batch.dtype).max if batch.dtype.kind == "u" else 1
+    changed = np.clip(change(batch / top if top > 1 else batch.astype(np.float64)), 0, 1)
     # a hair above 255, so that a whole number stays one in spite of rounding
-    levels = changed * (255 + 1e-9) if is_bytes else changed
+    levels = changed * (top + 1e-9) if top > 1 else changed
     return levels.astype(images.dtype).reshape(images.shape)

@@ -4,12 +4,13 @@ import base64
 import functools
 import html
 import inspect
+import math
 import os
 import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import skimage
@@ -18,14 +19,14 @@ try:
     import ipywidgets as widgets
     import traitlets
     from matplotlib.figure import Figure
-    from PIL import Image
+    from PIL import Image, ImageOps, UnidentifiedImageError
 except ModuleNotFoundError as missing:
     missing.msg += "; the explorer needs augment-utils' extra `notebooks`"
     raise
 
 import augment_utils as au
 from augment_utils import datasets
-from augment_utils.contrast import COLORS
+from augment_utils.contrast import COLORS, find_fault, refuse_unless_good
 from augment_utils.plotting import draw_histogram, draw_image, label_histogram, to_png
 
 TRANSFORMS: dict[str, tuple[str, str]] = {  # the function of augment_utils, its settings in words
@@ -37,7 +38,7 @@ TRANSFORMS: dict[str, tuple[str, str]] = {  # the function of augment_utils, its
 }
 COLOR_WORDS = {"joint": "R, G, B together", "channel": "R, G, B each", "value": "V alone"}
 
-TRAINING, PHOTOGRAPH, FILE = "training images", "photographs", "a file"
+TRAINING, PHOTOGRAPH, FILE, ARRAY = "training images", "photographs", "a file", "an array"
 # functions of skimage.data whose files are in its wheel; a stereo pair is not one photograph
 PHOTOGRAPHS = sorted(
     {*datasets.PHOTOGRAPHS.values(), "camera", "moon", "page", "retina"} - {"stereo_motorcycle"}
@@ -61,21 +62,24 @@ FOR_SCREEN_READERS = (
 
 
 def explore(
-    image: int | str = 10,
+    image: int | str | os.PathLike | np.ndarray = 10,
     transform: str = "CLAHE",
     compare: dict | None = None,
     **settings: float | str,
 ) -> "Explorer":
     """Show an image beside what a transform makes of it, with a slider for each setting.
 
-    The line of code that it gives needs ``import augment_utils as au`` and ``import skimage``.
+    The line of code that it gives needs ``import augment_utils as au`` and ``import skimage``;
+    for a file that is not shown as it is ``import augment_utils.explorer``, and for an array
+    the array as ``image``, and ``import numpy as np``.
 
     Parameters
     ----------
-    image : int or str
+    image : int, str, path, or image
         The number of a training image of :func:`augment_utils.load_cifar10`; or one of
         scikit-image's photographs (``"camera"``, ...), or a class (``"ship"``: its first
-        image), or the path of a file that holds a grey or an RGB image.
+        image), or the path of a file that :func:`read_image` reads; or one image as an array,
+        or as what an array can be made of.
     transform : {"none", "stretching", "HE", "AHE", "CLAHE"}
     compare : dict or None
         The settings of a second panel, as far as they differ from the first, such as
@@ -99,7 +103,7 @@ def explore(
 class Explorer(widgets.VBox):
     """The choice of an image, a panel for each of two settings, and how the two differ."""
 
-    def __init__(self, image: int | str, settings: dict, compare: dict | None = None) -> None:
+    def __init__(self, image: Any, settings: dict, compare: dict | None = None) -> None:
         self.chooser = ImageChooser(image, self._draw)
         self.compared = widgets.Checkbox(
             compare is not None, description="Compare with a second setting", indent=False
@@ -291,18 +295,19 @@ class Panel(widgets.HBox):
 
 
 class Chosen(NamedTuple):
-    """An image, what it is called, the code that makes it, and what to know about that."""
+    """An image, its name, the code that makes it, what to know of that, and how it was changed."""
 
     pixels: np.ndarray
     name: str
     code: str
     comment: str = ""
+    note: str = ""
 
 
 class ImageChooser(widgets.VBox):
     """Choose a training image, a photograph or a file; `chosen` is the last that could be had."""
 
-    def __init__(self, image: int | str, on_choice: Callable[[], object]) -> None:
+    def __init__(self, image: Any, on_choice: Callable[[], object]) -> None:
         self.source = widgets.Dropdown(
             options=[TRAINING, PHOTOGRAPH, FILE], description="Image from"
         )
@@ -322,6 +327,7 @@ class ImageChooser(widgets.VBox):
         }
         self._start_with(image)
         self.chosen, self.on_choice = self._choice(), on_choice
+        self.message.value = _said(self.chosen)
         controls = [self.source, *(c for group in self.sources.values() for c in group)]
         for control in controls:
             control.observe(self._choose, "value")
@@ -330,15 +336,21 @@ class ImageChooser(widgets.VBox):
         super().__init__([row, self.message])
 
     def _start_with(self, image):
-        if image in PHOTOGRAPHS:
+        is_path = isinstance(image, (str, os.PathLike))
+        if is_path and image in PHOTOGRAPHS:
             self.source.value, self.photograph.value = PHOTOGRAPH, image
-        elif isinstance(image, str) and Path(image).is_file():
-            self.source.value, self.path.value = FILE, image
+        elif is_path and Path(image).is_file():
+            self.source.value, self.path.value = FILE, os.fspath(image)
+        elif not is_path and not np.isscalar(image) and image is not None:
+            self.array = _to_show(image)
+            self.sources[ARRAY] = ()
+            self.source.options = [*self.sources]
+            self.source.value = ARRAY
         else:
             self._training_images()
-            if image in self.label.options:
+            if is_path and image in self.label.options:
                 self.label.value = image
-            elif isinstance(image, int) and 0 <= image <= self.number.max:
+            elif isinstance(image, (int, np.integer)) and 0 <= image <= self.number.max:
                 self.number.value = image
             else:
                 raise ValueError(
@@ -355,7 +367,7 @@ class ImageChooser(widgets.VBox):
             problem = f"<b>Not shown:</b> {html.escape(str(error))}. The last image stays."
             self.message.value = f'<p role="alert">{problem}</p>'
         else:
-            self.message.value = ""
+            self.message.value = _said(self.chosen)
             self.on_choice()
 
     def _show_what_applies(self):
@@ -370,8 +382,9 @@ class ImageChooser(widgets.VBox):
         if self.source.value == FILE:
             if owner is self.upload:
                 return _uploaded(self.upload.value)
-            path = self.path.value
-            return Chosen(read_image(path), Path(path).name, f"skimage.io.imread({path!r})")
+            return _chosen_file(self.path.value, self.path.value)
+        if self.source.value == ARRAY:
+            return self.array
         data, rows = self._training_images(), np.arange(self.total)
         if self.label.value != ANY:
             rows = np.flatnonzero(data.y_train == data.class_names.index(self.label.value))
@@ -405,41 +418,77 @@ def show_only_if(wanted: bool, *controls: widgets.Widget) -> None:
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
-    """A file's image, (H, W) or (H, W, 3), uint8, just as skimage.io.imread reads it.
+    """A file's image, (H, W) or (H, W, 3), uint8, as a picture is shown.
+
+    Turned as its EXIF data says, without alpha, its palette looked up, 12 or 16 bits scaled to
+    bytes, and made smaller if it has more than 2,048 × 2,048 pixels.
 
     Raises
     ------
     ValueError
-        There is no such file, or it is too large, damaged, or holds something else; in words
-        that do not name its folder.
+        There is no such file, or it is far too large, damaged, or no image; in words that do
+        not name its folder.
     """
+    return _chosen_file(path, "").pixels
+
+
+def _chosen_file(path, code_path):
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path.name}: there is no such file" if path.name else "no file yet")
+    turned = ""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as header:  # reads no pixel yet
-                width, height = header.size
+            warnings.simplefilter("ignore")  # of odd files
+            try:
+                with Image.open(path) as picture:
+                    turned = "turned upright" if picture.getexif().get(274, 1) != 1 else ""
+                    chosen = _to_show(ImageOps.exif_transpose(picture))
+            except UnidentifiedImageError:
+                if path.suffix.lower() not in (".tif", ".tiff"):
+                    raise
+                chosen = _to_show(skimage.io.imread(path))  # knows more of them
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path.name} holds no image, or none of a kind known here") from error
     except Image.DecompressionBombError as error:
         raise ValueError(f"{path.name} is too large: {error}") from error
     except OSError as error:
-        raise ValueError(f"{path.name} holds no image, or none of a kind known here") from error
-    if width * height > MOST_PIXELS:
-        raise ValueError(
-            f"{path.name} has {height:,} × {width:,} pixels, which is too large: make it "
-            f"{MOST_PIXELS:,} pixels at most, such as 2,048 × 2,048"
-        )
-    try:
-        pixels = skimage.io.imread(path)
-    except Exception as error:  # each format's reader raises its own
         raise ValueError(f"{path.name} is damaged or cut short ({error})") from error
-    if pixels.dtype != np.uint8 or pixels.shape[2:] not in ((), (3,)):
-        raise ValueError(
-            f"{path.name} has shape {pixels.shape} and dtype {pixels.dtype}, expected grey (H, W) "
-            'or RGB (H, W, 3), uint8; Pillow\'s Image.open(...).convert("RGB") makes that'
-        )
-    return pixels
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path.name} {error}") from error
+    note = ", ".join(filter(None, (turned, chosen.note)))
+    reader = "au.explorer.read_image" if note else "skimage.io.imread"
+    return Chosen(chosen.pixels, path.name, f"{reader}({str(code_path)!r})", note=note)
+
+
+def _to_show(image):
+    """One image as bytes: what the contract's advice makes of it, made smaller if it is large."""
+    fault, code, notes = find_fault(image), "images", []
+    if fault and fault.code:
+        code = fault.code
+        notes += [f"{fault.advice}: {code}"] * (code != "np.asarray(images)")
+    pixels = eval(code, {"np": np, "images": image})
+    refuse_unless_good(pixels)
+    if pixels.ndim == 4 and len(pixels) == 1:
+        pixels, code = pixels[0], f"{code}[0]"
+    if pixels.ndim == 4:
+        raise ValueError(f"got shape {pixels.shape}, expected one image; take one: `images[0]`")
+    if pixels.dtype == np.uint16 and pixels.max() < 4096:
+        pixels, code = 16 * pixels, f"16 * {code}"
+        notes.append("12 bits scaled")
+    if pixels.dtype != np.uint8:
+        pixels, code = skimage.util.img_as_ubyte(pixels), f"skimage.util.img_as_ubyte({code})"
+    if pixels.shape[2:] == (1,):
+        pixels, code = pixels[..., 0], f"{code}[..., 0]"
+    if pixels.shape[0] * pixels.shape[1] > MOST_PIXELS:
+        step = math.ceil(math.sqrt(pixels.shape[0] * pixels.shape[1] / MOST_PIXELS))
+        pixels, code = pixels[::step, ::step], f"{code}[::{step}, ::{step}]"
+        notes.append(f"every {step}. pixel")
+    return Chosen(pixels, "your image", code.replace("images", "image"), note=", ".join(notes))
+
+
+def _said(chosen):
+    return f"<p>Changed for show: {html.escape(chosen.note)}.</p>" if chosen.note else ""
 
 
 def _uploaded(files):
@@ -449,8 +498,7 @@ def _uploaded(files):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         path.write_bytes(file["content"])
-        pixels = read_image(path)
-    return Chosen(pixels, name, f"skimage.io.imread({name!r})", f"  # {name} beside the notebook")
+        return _chosen_file(path, name)._replace(comment=f"  # {name} beside the notebook")
 
 
 _load_once = functools.cache(au.load_cifar10)

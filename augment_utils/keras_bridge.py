@@ -2,20 +2,23 @@
 
 import contextlib
 import hashlib
+import mmap
+import multiprocessing
 import os
 import re
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal
 
 import numpy as np
 
-from augment_utils.contrast import NUMBER, as_plain_array
+from augment_utils.contrast import NUMBER, TOLERANCE, Fault, find_fault, refuse_unless_good
 
 Transform = Callable[[np.ndarray], np.ndarray]
-TOLERANCE = 1e-6  # of the range: what rounding in an earlier step may add
-STARTUP_LINES = re.compile(rb"(?m)^(WARNING: All log|[IWEF]\d{4} |\d{4}-\d\d-\d\d ).*\n")
+By = Literal["content", "order"]
 
 
 def as_preprocessing_function(
@@ -23,7 +26,8 @@ def as_preprocessing_function(
     probability: float = 1.0,
     value_range: tuple[float, float] = (0, 255),
     seed: int | None = None,
-) -> Transform:
+    by: By = "content",
+) -> "_Bridge":
     """Make a transform into an ``ImageDataGenerator``'s ``preprocessing_function``.
 
     Parameters
@@ -37,60 +41,43 @@ def as_preprocessing_function(
     value_range : (float, float)
         The range that the generator's images come in. ``rescale`` is applied after the
         function, so this is usually (0, 255). Images in 0..1 lie inside that range, too, and
-        are taken to be nearly black: for them say (0, 1).
+        are taken to be nearly black, with one warning: for them say (0, 1).
     seed : int or None
-        Of the choice of images. The choice is drawn for an image's content and for how
-        often it has come by, not for the order of calls: the same seed gives the same
-        images with any number of threads. None draws anew each time. Counting takes 16 MB.
+        Of the choice of images. None draws anew each time. With a seed, the same images are
+        chosen again by any number of threads, and of worker processes that are forked, in
+        the first epoch and in each later one. Worker processes that get a copy (spawned
+        ones, as on Windows and macOS) draw anew.
+    by : {"content", "order"}
+        What a seed's choice hangs on: an image's content and how often it has come by,
+        whatever the order; or the number of the call. Two functions with one seed and
+        "order" keep two streams in step (two resolutions, say), if both get their images one
+        after the other, in one thread.
 
     Returns
     -------
     callable
         (H, W, C) float in ``value_range`` to a new array of the same shape, dtype and range;
-        uint8 too, if the range lies in 0..255, and then the result is rounded.
+        uint8 and uint16 too, if their range lies in it, and then the result is rounded. It
+        can be pickled if the transform can. With a seed it keeps a table of at most 16 MB:
+        from some 100,000 different images on, an image may be counted with another one,
+        and then the order plays a part in its choice.
 
     Raises
     ------
     TypeError, ValueError
-        ``probability`` or ``value_range`` is impossible; or, when called, another type, values
-        outside the range, or what the transform refuses.
+        An argument is impossible; or, when called, another type, values outside the range,
+        what the transform refuses, or what it gives back: it has to keep shape and range.
     """
-    choose = _Chooser(probability, seed)
-    try:
-        low, high = map(float, value_range)
-    except (TypeError, ValueError, OverflowError):
-        low = high = np.nan
-    if not (low < high and np.isfinite(high - low)):
-        raise ValueError(
-            f"got value_range={value_range!r}, expected (low, high) with low < high, "
-            "such as (0, 255) or (0, 1)"
-        )
-
-    def preprocess(image):
-        image = as_plain_array(image)
-        is_bytes = image.dtype == np.uint8 and low >= 0 and high <= 255
-        if image.dtype.kind != "f" and not is_bytes:
-            raise TypeError(f"got dtype {image.dtype}, expected floats in {low:g} to {high:g}")
-        if image.size == 0:
-            raise ValueError(f"got shape {image.shape}, which holds no pixel; expected (H, W, C)")
-        unit = (image - low) / (high - low)
-        if not (unit.min() >= -TOLERANCE and unit.max() <= 1 + TOLERANCE):  # or NaN
-            raise ValueError(
-                f"got values from {image.min():.6g} to {image.max():.6g}, expected the "
-                f"value_range {low:g} to {high:g}; pass the range that the generator's images "
-                "have before its rescale"
-            )
-        if not choose(image):
-            return np.array(image)
-        result = transform(np.clip(unit, 0, 1)) * (high - low) + low
-        return (np.rint(result) if is_bytes else result).astype(image.dtype)
-
-    return preprocess
+    return _Bridge(transform, value_range, _Chooser(probability, seed, by))
 
 
 def as_dataset_map(
-    transform: Transform, probability: float = 1.0, seed: int | None = None
-) -> Callable:
+    transform: Transform,
+    probability: float = 1.0,
+    seed: int | None = None,
+    value_range: tuple[float, float] | None = None,
+    by: By = "content",
+) -> "_DatasetMap":
     """Make a transform into a function for :meth:`tf.data.Dataset.map`.
 
     Use it on batches, and prefetch after it::
@@ -102,86 +89,264 @@ def as_dataset_map(
     transform : callable
         Takes and returns images as the transforms of this module do: for instance
         :func:`augment_utils.clahe`, or a ``functools.partial`` of it.
-    probability, seed
-        As in :func:`as_preprocessing_function`, for each image of a batch.
+    probability, seed, by
+        As in :func:`as_preprocessing_function`, for each image of a batch. For two maps in
+        step with "order", leave out ``num_parallel_calls``.
+    value_range : (float, float) or None
+        The range of float images: (0, 255) for Keras' ``image_dataset_from_directory``. None:
+        0..1. The transform gets them in 0..1.
 
     Returns
     -------
     callable
-        Takes images, uint8 in 0..255 or float in 0..1, (N, H, W, C) or (H, W, C), and
-        whatever else an element has (labels, weights); returns the same with the images
-        transformed, dtype and static shape kept.
+        Takes images, uint8, uint16 or float, (N, H, W, C) or (H, W, C), and whatever else an
+        element has (labels, weights); returns the same with the images transformed, dtype
+        and static shape kept.
 
     Raises
     ------
-    ValueError
-        ``probability`` is impossible. What the transform refuses reaches the reader of the
-        dataset as TensorFlow's ``InvalidArgumentError``, with the transform's own words.
+    TypeError, ValueError
+        An argument is impossible, or an element does not begin with images of one size. What
+        the images' numbers are to blame for, and what the transform refuses, reaches the
+        reader of the dataset as TensorFlow's ``InvalidArgumentError``, in the same words.
     """
     with quiet_startup():
-        import tensorflow as tf  # slow to import, and needed only here
-
-    choose = _Chooser(probability, seed)
-
-    def transform_chosen(images):
-        batch = images if images.ndim == 4 else images[np.newaxis]
-        chosen = np.array([choose(image) for image in batch], bool)
-        result = batch.copy()
-        if chosen.any():
-            result[chosen] = transform(batch[chosen])
-        return result.reshape(images.shape)
-
-    def mapped(images, *rest):
-        result = tf.numpy_function(transform_chosen, [images], images.dtype)
-        result.set_shape(images.shape)
-        return (result, *rest) if rest else result
-
-    return mapped
+        import tensorflow  # noqa: F401 - slow to import, and needed only here
+    value_range = (0, 1) if value_range is None else value_range
+    return _DatasetMap(transform, value_range, _Chooser(probability, seed, by))
 
 
 @contextlib.contextmanager
 def quiet_startup() -> Iterator[None]:
     """Keep quiet while TensorFlow is imported; use as ``with quiet_startup(): import ...``.
 
-    Its compiled part writes lines with timestamps straight to the process's standard error, which
-    no setting stops and a notebook would show. They are left out; what any thread writes there
-    meanwhile comes afterwards. If it is not installed, the error names the extra that brings it.
+    Its compiled part writes messages with timestamps straight to the process's standard error
+    before any setting of TensorFlow's can stop it, and they would end up in a notebook's
+    outputs. They are left out; what else is written there meanwhile, by any thread, comes
+    afterwards. Errors of the import itself are raised as ever; that it is not installed is said
+    with the extra that brings it.
     """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as heard:
-        os.dup2(heard.fileno(), 2)
+    with contextlib.ExitStack() as stack:
+        heard = None
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # if there is none
+            sys.stderr.flush()
+            kept = os.dup(2)
+            stack.callback(os.close, kept)
+            file = stack.enter_context(tempfile.TemporaryFile())
+            os.dup2(file.fileno(), 2)
+            heard = file
         try:
             yield
         except ModuleNotFoundError as missing:
             missing.msg += "; TensorFlow comes with augment-utils' extra `notebooks`"
             raise
         finally:
-            sys.stderr.flush()
-            os.dup2(kept, 2)
-            os.close(kept)
-            heard.seek(0)
-            sys.stderr.write(STARTUP_LINES.sub(b"", heard.read()).decode(errors="replace"))
+            if heard:
+                sys.stderr.flush()
+                os.dup2(kept, 2)
+                heard.seek(0)
+                for line in heard:
+                    if not STARTUP_LINE.match(line):
+                        os.write(2, line)
+
+
+STARTUP_LINE = re.compile(rb"WARNING: All log messages before absl|[IWEF]\d{4} |\d{4}-\d\d-\d\d ")
+
+
+class _Bridge:
+    """A function of images in a range; the transform gets some of them, in 0..1."""
+
+    def __init__(self, transform, value_range, choose):
+        if not callable(transform):
+            raise TypeError(
+                f"got {transform!r} as transform, expected a function of images, such as `clahe`"
+            )
+        try:
+            low, high = map(float, value_range)
+        except (TypeError, ValueError, OverflowError):
+            low = high = np.nan
+        if not (low < high and np.isfinite(high - low)):
+            raise ValueError(
+                f"got value_range={value_range!r}, expected (low, high) with low < high, such as "
+                "`value_range=(0, 255)` or (0, 1)"
+            )
+        self.transform, self.value_range, self.choose = transform, (low, high), choose
+        self.warned = False
+
+    def __call__(self, image):
+        refuse_unless_good(image, self.value_range)
+        image = np.asarray(image)
+        return self._in_range(image) if self.choose(image) else np.array(image)
+
+    def _in_range(self, images):
+        low, high = self.value_range
+        if not self.warned and low >= 0 and high > 2 and images.dtype.kind == "f":
+            self._warn_of_another_range(images)
+        result = self._checked(np.clip((images - low) / (high - low), 0, 1)) * (high - low) + low
+        return (np.rint(result) if images.dtype.kind == "u" else result).astype(images.dtype)
+
+    def _warn_of_another_range(self, images):
+        # more than half of them fractions: no dark picture of whole grey levels
+        if images.max() <= 1 and 2 * np.count_nonzero(images % 1) > images.size:
+            self.warned = True
+            warnings.warn(
+                "got floats up to {:.3g} where value_range is {:g} to {:g}, so that they count "
+                "as nearly black; for floats in 0..1: `value_range=(0, 1)`".format(
+                    images.max(), *self.value_range
+                ),
+                stacklevel=4,
+            )
+
+    def _checked(self, images):
+        """What the transform makes of them, if it keeps shape, dtype and range."""
+        result = self.transform(images)
+        if isinstance(result, np.ndarray) and result.shape == images.shape:
+            if result.dtype == images.dtype and images.dtype.kind == "u":
+                return result
+            if result.dtype.kind == images.dtype.kind == "f":
+                low, high = result.min(), result.max()
+                if low >= -TOLERANCE and high <= 1 + TOLERANCE:
+                    return result if low >= 0 and high <= 1 else np.clip(result, 0, 1)
+        raise _wrong_result(result, images, _name(self.transform))
+
+
+class _DatasetMap(_Bridge):
+    """The same for the images of a dataset's element."""
+
+    def __call__(self, images, *rest):
+        import tensorflow as tf
+
+        is_tensor = isinstance(images, (tf.Tensor, tf.Variable, np.ndarray))
+        if not is_tensor or tf.TensorShape(images.shape).rank in (0, 1, 2):
+            raise TypeError(_wrong_element((images, *rest), _name(self.transform)))
+        result = tf.numpy_function(self._transform_chosen, [images], images.dtype)
+        result.set_shape(images.shape)
+        return (result, *rest) if rest else result
+
+    def _transform_chosen(self, images):
+        transform = self._checked  # whole numbers need no range
+        if images.dtype.kind == "f":
+            refuse_unless_good(images, self.value_range)
+            transform = self._in_range
+        batch = images if images.ndim == 4 else images[np.newaxis]
+        chosen = np.array([self.choose(image) for image in batch], bool)
+        result = batch.copy()
+        if chosen.any():
+            result[chosen] = transform(batch[chosen])
+        return result.reshape(images.shape)
 
 
 class _Chooser:
-    """Heads or tails for an image, from its content, the seed, and how often it came by."""
+    """Heads or tails for an image, from its content or its place, and the seed."""
 
-    def __init__(self, probability, seed):
+    def __init__(self, probability, seed, by):
         if not (isinstance(probability, NUMBER) and 0 <= probability <= 1):
-            raise ValueError(f"got probability={probability!r}, expected a share of images, 0..1")
-        self.probability = probability
-        self.key = os.urandom(16) if seed is None else str(seed).encode()[:64]
-        self.seen = np.zeros((4, 2**20), np.uint32)  # in each row, counts that contents share
-        self.lock = threading.Lock()
+            raise ValueError(
+                f"got probability={probability!r}, expected a share of images, 0..1, such as "
+                "`probability=0.5`"
+            )
+        if not isinstance(by, str) or by not in ("content", "order"):
+            raise ValueError(f"got by={by!r}, expected content or order, such as `by='content'`")
+        self.probability, self.by = probability, by
+        self.key = None if seed is None else str(seed).encode()[:64]
+        self.counts = self._table()
 
     def __call__(self, image):
         if self.probability in (0, 1):
             return self.probability == 1
-        content = hashlib.blake2b(np.ascontiguousarray(image).data, key=self.key).digest()
-        places = range(4), np.frombuffer(content, np.uint32, 4) % 2**20
-        with self.lock:
-            self.seen[places] += 1
-            time = self.seen[places].min()
-        draw = hashlib.blake2b(content + str(time).encode(), key=self.key, digest_size=8).digest()
+        draw = os.urandom(8)
+        if self.key is not None:
+            what = np.ascontiguousarray(image).data if self.by == "content" else b""
+            content = hashlib.blake2b(what, key=self.key).digest()
+            again = content + str(self._count(content)).encode()
+            draw = hashlib.blake2b(again, key=self.key, digest_size=8).digest()
         return int.from_bytes(draw) / 2**64 < self.probability
+
+    def _table(self):
+        """How often each content came by; forked processes share it, and a seed needs it."""
+        if self.key is not None and 0 < self.probability < 1:
+            return np.frombuffer(mmap.mmap(-1, ROWS * PLACES * 4), np.uint32)
+        return None
+
+    def _count(self, content):
+        """In a few places, of which others may have some: the least is the number."""
+        places = np.frombuffer(content, np.uint32, ROWS) % PLACES + PLACES * np.arange(ROWS)
+        with COUNTING:
+            self.counts[places] += 1
+            return self.counts[places].min()
+
+    def __getstate__(self):
+        return self.__dict__ | {"counts": None}
+
+    def __setstate__(self, state):
+        self.__dict__ = state
+        self.counts = self._table()
+        # a copy does not know what the other workers have seen, nor those of the last epoch;
+        # parent_process() is not yet set where a process gets its arguments, its name is
+        if self.key is not None and multiprocessing.current_process().name != "MainProcess":
+            self.key = hashlib.blake2b(os.urandom(16), key=self.key).digest()
+
+
+ROWS, PLACES = 4, 2**20
+COUNTING = threading.Lock()
+if hasattr(os, "register_at_fork"):  # or a process could begin with a lock that nobody opens
+    os.register_at_fork(
+        before=COUNTING.acquire,
+        after_in_parent=COUNTING.release,
+        after_in_child=COUNTING.release,
+    )
+
+
+# ---- what came back from a transform, or came instead of images
+
+
+def _name(transform):
+    name = getattr(transform, "__name__", "")
+    return name if name.isidentifier() else "transform"
+
+
+def _wrong_result(result, images, name):
+    """The error about it, with a function that repairs it, if one is known."""
+    fault, kind, top = find_fault(result), images.dtype.kind, 1
+    code = fault.code if fault else "images"
+    if kind == "u":
+        top = np.iinfo(images.dtype).max
+    try:
+        made = eval(code, {"np": np, "images": result})
+        code = re.sub(r"\bimages\b", f"{name}(images)", code)
+        if made.dtype != images.dtype and "u" in (made.dtype.kind, kind):
+            code += f" / {np.iinfo(made.dtype).max}" if made.dtype.kind == "u" else ""
+            code = f"np.rint({top} * ({code})).astype(np.{images.dtype})" if kind == "u" else code
+        if made.shape != images.shape:
+            sides = images.shape if made.size == images.size else (*images.shape[:-1], 1)
+            code = f"np.broadcast_to(np.reshape({code}, {made.reshape(sides).shape}), images.shape)"
+        advice, code = "wrap it", f"lambda images: {code}"
+    except Exception:  # no pixels, or of another size
+        advice, code = "is its return missing?" if result is None else "it has to keep it", ""
+    came = fault.came if fault else f"{result.dtype} of shape {result.shape}"
+    expected = f"{images.dtype} in 0..{top} of shape {images.shape}, as it got"
+    return ValueError(Fault(f"{came} from {name}", expected, advice, code))
+
+
+def _wrong_element(element, name):
+    """The words about what does not begin with a tensor of images."""
+    images, *rest = element
+    bridge, came = f"as_dataset_map({name})", type(images).__name__
+    axes = [len(getattr(part, "shape", None) or ()) for part in element]
+    advice = "map a function that picks them out"
+    if isinstance(images, Mapping):
+        key = max(images, key=lambda key: len(getattr(images[key], "shape", None) or ()))
+        code = f"images | {{{key!r}: {bridge}(images[{key!r}])}}"
+    elif isinstance(images, tuple):
+        code = f"({bridge}(images[0]), *images[1:])"
+    elif "Ragged" in came:
+        advice, code = "before they are batched", f"dataset.map({bridge}).ragged_batch(8)"
+    elif max(axes) > 2:
+        i = axes.index(max(axes))
+        code = f"lambda *parts: (*parts[:{i}], {bridge}(parts[{i}]), *parts[{i + 1}:])"
+    else:
+        advice, code = "they need a last axis", f"{bridge}(images[..., None])"
+    if not code.startswith(("lambda", "dataset")):
+        code = f"lambda images, *rest: ({code}, *rest)" if rest else f"lambda images: {code}"
+    expected = "an element that begins with images, (N, H, W, C) or (H, W, C)"
+    return str(Fault(came, expected, advice, code))

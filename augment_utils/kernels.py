@@ -1,9 +1,9 @@
 """The compiled loops behind contrast.py: no checks, no policy.
 
-A kernel takes a batch ``(N, H, W, C)`` with C = 1 or 3, uint8 in 0..255 or float in 0..1, and
-writes the result into ``out``, image by image. It needs memory for one image at a time, and
-holds no lock, so that several threads can work on parts of one batch. Numba compiles it when
-it is first called and keeps the result on disk.
+A kernel takes a batch ``(N, H, W, C)`` with C = 1 or 3, uint8 in 0..255 or float in 0..1 (one
+of them uint16), and writes the result into ``out``, image by image. It needs memory for one image
+at a time, and holds no lock, so that several threads can work on parts of one batch. Numba
+compiles it when it is first called and keeps the result on disk.
 
 What numbers share a histogram is called a unit: all channels, one channel, or V.
 """
@@ -28,7 +28,8 @@ PIXELS_IN_CACHE = 1024  # are scaled at a time
 def compiled(function: Callable) -> Callable:
     """By Numba, when it is first called."""
     dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
-    with contextlib.suppress(RuntimeError):  # neither here nor in the home can be written
+    # neither here nor in the home can be written, or NUMBA_DISABLE_JIT gave the function back
+    with contextlib.suppress(RuntimeError, AttributeError):
         dispatcher.enable_caching()
     return dispatcher
 
@@ -134,6 +135,22 @@ def equalize_bytes(images, out, unit):
 
 
 @compiled
+def equalize_words(images, out, unit):
+    """16 bits, all channels together or each: no histogram of V."""
+    step = images.shape[3] if unit == CHANNEL else 1
+    for i in range(len(images)):
+        image, result = np.ascontiguousarray(images[i]).reshape(-1), out[i].reshape(-1)
+        for c in range(step):
+            cdf, total = np.zeros(65536), image.size // step
+            for j in range(c, image.size, step):
+                cdf[image[j]] += 1
+            flat = cdf.max() == total
+            cdf[:] = np.rint(65535 * (np.cumsum(cdf) / total))
+            for j in range(c, image.size, step):
+                result[j] = image[j] if flat else np.uint16(cdf[image[j]])
+
+
+@compiled
 def _interpolate_cdf(cdf, first, last, table):
     """V of bytes, counted as the float that it is, in 256 bins between its ends.
 
@@ -232,7 +249,7 @@ def clahe_bytes(images, out, height, width, clip_limit):
     for i in range(n):
         image, result = np.ascontiguousarray(images[i]).reshape(-1), out[i].reshape(-1)
         _gather(image, unit, 0, levels)
-        least, most = levels.min(), levels.max()
+        least, most = int(levels.min()), int(levels.max())
         if least == most:
             out[i] = images[i]
             continue

@@ -16,6 +16,8 @@ except ModuleNotFoundError as missing:
     missing.msg += "; figures need augment-utils' extra `notebooks`"
     raise
 
+from augment_utils.contrast import refuse_unless_good
+
 # Okabe & Ito's colour-blind-safe palette; line styles say the same again.
 INK, GREY = "#000000", "#9AA5AD"
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -57,8 +59,8 @@ def plot_images(
     Parameters
     ----------
     images : sequence of ndarray, (H, W), (H, W, 1) or (H, W, 3)
-        uint8 in 0..255 or float in 0..1. Grey images are drawn from black to white,
-        not stretched to their own range.
+        uint8 in 0..255, uint16 in 0..65535 or float in 0..1. Grey images are drawn from black
+        to white, not stretched to their own range.
     titles : sequence of str or None
     columns : int or None
         None: all in one row, up to 8.
@@ -90,7 +92,7 @@ def plot_histograms(
     Parameters
     ----------
     images : sequence of ndarray, (H, W), (H, W, 1) or (H, W, 3)
-        uint8 in 0..255 or float in 0..1; drawn on the scale 0..255.
+        uint8 in 0..255, uint16 in 0..65535 or float in 0..1; drawn on the scale 0..255.
     titles : sequence of str
     channels : bool
         For colour images: one curve each for R, G and B instead of HSV's V.
@@ -138,6 +140,7 @@ def to_png(*figures: Figure, dpi: float = DPI, small: bool = True) -> bytes:
 
 def draw_image(axis: Axes, image: np.ndarray, title: str, fontsize: float = 10) -> None:
     """Draw into the axes, unsmoothed and unstretched."""
+    image = _checked(image)
     image = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
     top = 255 if image.dtype == np.uint8 else 1
     axis.imshow(image, cmap="gray", vmin=0, vmax=top, interpolation="nearest")
@@ -154,8 +157,17 @@ def label_histogram(axis: Axes, cdf_axis: Axes, first: bool, last: bool) -> None
     cdf_axis.tick_params(labelright=last)
 
 
+def _checked(image):
+    """As the transforms take it; 16 bits as floats."""
+    refuse_unless_good(image)
+    if image.dtype == np.uint8:
+        return image
+    return image / 65535 if image.dtype == np.uint16 else np.clip(image, 0, 1)
+
+
 def draw_histogram(axis: Axes, cdf_axis: Axes, image: np.ndarray, channels: bool) -> int:
     """Draw into the two axes; return the highest count."""
+    image = _checked(image)
     levels = image if image.dtype == np.uint8 else np.rint(255 * image).astype(np.uint8)
     levels = levels.reshape(*levels.shape[:2], -1)
     each = channels and levels.shape[-1] == 3

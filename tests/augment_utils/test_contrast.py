@@ -37,7 +37,7 @@ def on_planes(function, image, color):
 def rescale(low, high):
     def function(plane):
         out = exposure.rescale_intensity(plane, in_range=tuple(np.percentile(plane, (low, high))))
-        return out / 255 if out.dtype == np.uint8 else out
+        return out / np.iinfo(out.dtype).max if out.dtype.kind == "u" else out
 
     return function
 
@@ -76,20 +76,28 @@ PAIRS = {
 
 def assert_agree(ours, theirs):
     """To one grey level of 255 at every pixel."""
-    if ours.dtype == np.uint8:
-        ours = ours / 255
+    if ours.dtype.kind == "u":
+        ours = ours / np.iinfo(ours.dtype).max
     theirs = np.reshape(theirs, ours.shape)
     assert np.abs(ours.astype(float) - theirs).max() <= 1 / 255 + 1e-6
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def in_dtype(images, dtype):
+    """Bytes as they are, as floats, or with 16 bits of which all are used."""
+    if dtype == "uint16":
+        noise = np.random.default_rng(0).integers(0, 257, images.shape)
+        return (images.astype(np.uint16) * 256 + noise.clip(0, 255)).astype(dtype)
+    return images if dtype == "uint8" else (images / 255).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
 @pytest.mark.parametrize("pair", PAIRS)
 def test_agrees_with_scikit_image_on_real_images(pair, dtype, real_images):
     by_bins = pair in ("equalization-joint", "equalization-channel")
     if by_bins and dtype is np.float32 and np.__version__[0] == "1":
         pytest.skip("NumPy 1 rounds a bin's edge otherwise, and scikit-image's counts with it")
     ours, theirs = PAIRS[pair]
-    images = real_images if dtype == np.uint8 else (real_images / 255).astype(dtype)
+    images = in_dtype(real_images, dtype)
     results = ours(images)
     for image, result in zip(images, results, strict=True):
         assert_agree(result, theirs(image))
@@ -119,9 +127,15 @@ every_transform = pytest.mark.parametrize("transform", TRANSFORMS, ids=lambda f:
 
 
 @every_transform
-@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32", "float64", ">f4"])
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "uint16", ">u2", "float16", "float32", "float64", ">f4"]
+)
 def test_a_batch_gives_what_its_images_give(transform, dtype, real_images):
-    images = real_images[:4] if dtype == "uint8" else (real_images[:4] / 255).astype(dtype)
+    images = (
+        in_dtype(real_images[:4], "uint16").astype(dtype)
+        if "u2" in dtype
+        else (in_dtype(real_images[:4], dtype))
+    )
     batch = transform(images)
     assert batch.dtype == images.dtype and batch.shape == images.shape
     for image, result in zip(images, batch, strict=True):
@@ -136,6 +150,44 @@ def test_a_flat_image_comes_back_unchanged(transform, level, shape):
     result = transform(flat)
     assert np.array_equal(result, flat) and result is not flat
     assert np.array_equal(transform(flat / 255.0), flat / 255.0)
+    deep = flat.astype(np.uint16) * 250 + 3
+    assert np.array_equal(transform(deep), deep)
+
+
+@every_transform
+@pytest.mark.parametrize("bits", [12, 16])
+def test_a_ramp_in_16_bits_stays_in_order_and_uses_the_range(transform, bits):
+    """With one tile for all: tiles of their own make waves of a ramp, as in scikit-image."""
+    ramp = np.linspace(0, 2**bits - 1, 64 * 64).astype(np.uint16).reshape(64, 64)
+    in_tiles = "kernel_size" in inspect.signature(transform).parameters
+    result = transform(ramp, **{"kernel_size": 64} if in_tiles else {})
+    assert (np.diff(result.ravel().astype(int)) >= 0).all()
+    assert result.dtype == np.uint16 and result.min() < 2000 and result.max() == 65535
+    assert transform(ramp).max() == 65535
+
+
+def test_equalization_counts_each_of_16_bits_levels():
+    """As scikit-image; in 256 bins, all levels but the last would share one."""
+    deep = np.array([[0, 1, 2, 3], [4, 5, 6, 65535]], np.uint16)
+    for color in contrast.COLORS:  # grey: one and the same
+        result = au.histogram_equalization(deep, color)
+        assert np.array_equal(result, np.rint(65535 * np.arange(1, 9) / 8).reshape(2, 4))
+
+
+@every_transform
+@pytest.mark.parametrize("over", [4e-16, 2e-7, 9e-7])
+def test_what_rounding_left_outside_is_clipped(transform, over, real_images):
+    dtype = np.float64 if over < 1e-7 else np.float32
+    unit = (real_images[0] / 255).astype(dtype)
+    unit[0, 0], unit[0, 1] = 0, 1
+    rounded = unit.copy()
+    rounded[0, 0], rounded[0, 1] = -over, 1 + over
+    assert np.array_equal(transform(rounded), transform(unit))
+    for bridge in (
+        au.as_preprocessing_function(transform, value_range=(0, 1)),
+        au.as_dataset_map(transform),
+    ):
+        assert np.array_equal(bridge(rounded), transform(unit))
 
 
 @every_transform
@@ -172,6 +224,32 @@ def test_several_threads_at_once_get_what_one_gets(transform, real_images):
     assert all(map(np.array_equal, results, expected))
 
 
+def test_without_numba_the_results_are_the_same(tmp_path):
+    """NUMBA_DISABLE_JIT, with which people look into the loops; floats but for their rounding."""
+    script = """
+import sys
+import numpy as np
+import augment_utils as au
+rng, results = np.random.default_rng(0), []
+for shape in ((9, 11), (2, 9, 12, 3)):
+    unit = rng.random(shape) ** 2
+    for images in (np.uint8(255 * unit), np.uint16(65535 * unit), np.float32(unit), unit):
+        for color in ("joint", "channel", "value"):
+            results.append(au.contrast_stretching(images, color=color))
+            results.append(au.histogram_equalization(images, color=color))
+        results.append(au.clahe(images, kernel_size=(8, 5)))
+        results.append(au.adaptive_histogram_equalization(images))
+np.savez(sys.argv[1], *results)
+"""
+    for name in ("0", "1"):
+        done = python("-W", "error", "-c", script, tmp_path / name, NUMBA_DISABLE_JIT=name)
+        assert done.returncode == 0, done.stderr
+    compiled, plain = (np.load(tmp_path / f"{name}.npz") for name in ("0", "1"))
+    assert len(compiled) == len(plain) == 64
+    for name in compiled:
+        assert np.allclose(compiled[name], plain[name], rtol=0, atol=1e-7)
+
+
 def test_the_number_of_threads_changes_nothing(real_images, monkeypatch):
     images = np.tile(real_images, (8, 1, 1, 1))
     results = []
@@ -198,7 +276,7 @@ def test_an_impossible_number_of_threads_is_refused(threads, monkeypatch):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak has another unit or none")
 @pytest.mark.parametrize("transform", [f.__name__ for f in TRANSFORMS])
-@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_a_batch_needs_memory_for_the_result_and_a_few_images(transform, dtype):
     """In a process of its own, whose peak is then known; a float64 copy would be seen."""
     script = f"""
@@ -209,7 +287,7 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 images = np.full((400, 224, 224, 3), 100, {dtype!r})
 images[:, ::2] = 50
-images = images if {dtype!r} == "uint8" else np.divide(images, 255, out=images)
+images = images if images.dtype.kind == "u" else np.divide(images, 255, out=images)
 au.{transform}(images[:8])
 before = peak()
 result = au.{transform}(images)
@@ -277,6 +355,8 @@ def test_bad_images_are_refused(transform, bad):
         (lambda: au.contrast_stretching(IMAGE, 98, 2), "low=98 and high=2"),
         (lambda: au.contrast_stretching(IMAGE, -1, 98), "low=-1"),
         (lambda: au.contrast_stretching(IMAGE, 2, 101), "high=101"),
+        (lambda: au.contrast_stretching(IMAGE, 0.02, 0.98), "low=2, high=98"),
+        (lambda: au.contrast_stretching(IMAGE, 0, 1), "not fractions"),
         (lambda: au.contrast_stretching(IMAGE, float("nan"), 98), "low=nan"),
         (lambda: au.contrast_stretching(IMAGE, color="hue"), "color='hue'.*joint, channel, value"),
         (lambda: au.histogram_equalization(IMAGE, "grey"), "color='grey'"),

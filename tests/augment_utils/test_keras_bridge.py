@@ -1,9 +1,14 @@
 """The transforms inside ImageDataGenerator and tf.data: the same images, by any number of hands."""
 
 import functools
+import hashlib
+import multiprocessing
+import operator
 import os
-import tracemalloc
+import pickle
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -30,11 +35,25 @@ def test_tensorflow_starts_without_a_word():
     assert (done.stdout, done.stderr) == ("", "heard\n")
 
 
-def test_what_others_write_while_tensorflow_starts_comes_afterwards(capfd):
+def test_what_others_say_meanwhile_is_heard_afterwards(capfd):
     with quiet_startup():
-        os.write(2, b"2026-11-25 09:00:00.1: I tensorflow/core: started\nfrom another thread\n")
-        os.write(2, b"I0000 00:00:1795611814.743110   21091 port.cc:153] oneDNN is on\n")
-    assert capfd.readouterr().err == "from another thread\n"
+        os.write(2, b"I0000 00:00:1.5 port.cc:153] oneDNN\n")
+        other = threading.Thread(target=os.write, args=(2, b"another thread\n"))
+        other.start()
+        other.join()
+    assert capfd.readouterr().err == "another thread\n"
+
+
+def test_a_process_without_standard_error_can_use_all_of_it():
+    script = (
+        "import os, sys; sys.stderr = None; os.close(2)\n"
+        "import numpy as np, augment_utils as au\n"
+        "mapped = au.as_dataset_map(au.clahe, 0.5, seed=1)\n"
+        "import tensorflow as tf\n"
+        "print(mapped(tf.zeros((2, 9, 9, 3))).shape)"
+    )
+    done = python("-c", script)
+    assert (done.returncode, done.stdout) == (0, "(2, 9, 9, 3)\n")
 
 
 def test_an_error_while_quiet_is_raised():
@@ -69,7 +88,7 @@ def test_the_image_given_stays_as_it_is(real_images):
     [
         (np.full((8, 8, 3), 300, np.float32), "from 300 to 300, expected the value_range 0 to 255"),
         (np.full((8, 8, 3), -1, np.float32), "from -1 to -1"),
-        (np.full((8, 8, 3), np.nan, np.float32), "from nan to nan"),
+        (np.full((8, 8, 3), np.nan, np.float32), "got NaN or infinity"),
         (np.zeros((8, 8, 4), np.float32), r"got shape \(8, 8, 4\)"),
     ],
 )
@@ -115,20 +134,132 @@ def test_the_seed_decides_whatever_the_number_of_workers(real_images):
     assert 0.3 < np.mean([first, second]) < 0.7
 
 
-def test_what_is_remembered_of_images_does_not_grow():
-    function = as_preprocessing_function(lambda image: image, probability=0.5, seed=0)
-    images = np.random.default_rng(0).random((3000, 4, 4, 1), np.float32)
-    tracemalloc.start()
-    for image in images:
-        function(image)
-    grown, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert grown < 50_000  # 3,000 digests alone are 192,000 bytes
-
-
 def test_without_a_seed_each_is_different(real_images):
     images = real_images.astype(np.float32)
     assert not np.array_equal(run_preprocessing(images, None), run_preprocessing(images, None))
+
+
+def negative(unit):
+    return 1 - unit
+
+
+class Batches(tf.keras.utils.PyDataset):
+    """As a generator's, but that it can be sent to a process."""
+
+    def __init__(self, images, function):
+        super().__init__()
+        self.images, self.function = images, function
+
+    def __len__(self):
+        return len(self.images) // 8
+
+    def __getitem__(self, i):
+        rows = np.arange(8 * i, 8 * i + 8)
+        return np.stack([self.function(image) for image in self.images[rows]]), rows
+
+
+class Seen(tf.keras.Model):
+    """Learns nothing, and keeps the batches of all epochs."""
+
+    def train_step(self, batch):
+        self.batches.append([part.numpy() for part in batch])
+        return {"loss": tf.zeros(())}
+
+
+def chosen_in_epochs(images, batches, workers, method="fork", epochs=4):
+    """Which images Keras' workers transformed: a row for each epoch."""
+    context, model = multiprocessing.get_context(method), Seen()
+    batches.workers, batches.use_multiprocessing, model.batches = workers, workers > 0, []
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("Pool", "Queue"):
+            patch.setattr(multiprocessing, name, getattr(context, name))
+        patch.setattr("keras.src.trainers.data_adapters.py_dataset_adapter._WORKER_ID_QUEUE", None)
+        model.compile(run_eagerly=True)
+        model.fit(batches, epochs=epochs, shuffle=False, verbose=0)
+    chosen = [changed(images[rows], made) for made, rows in model.batches]
+    return np.reshape(chosen, (epochs, len(images))).tolist()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fork() where there are threads
+@pytest.mark.parametrize("seed", [None, 3])
+def test_a_generator_augments_anew_in_each_epoch_of_worker_processes(real_images, seed):
+    def run(workers):
+        function = as_preprocessing_function(negative, 0.5, seed=seed)
+        generator = tf.keras.preprocessing.image.ImageDataGenerator(preprocessing_function=function)
+        flow = generator.flow(real_images, np.arange(40), batch_size=8, seed=0, shuffle=False)
+        return chosen_in_epochs(real_images, flow, workers)
+
+    epochs = run(workers=2)
+    assert len({*map(tuple, epochs)}) == 4 and 0.3 < np.mean(epochs) < 0.7
+    assert (epochs == run(workers=0)) == (seed is not None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [None, 3])
+def test_spawned_workers_of_keras_augment_anew_in_each_epoch(real_images, seed):
+    images = real_images.astype(np.float32)
+    batches = Batches(images, as_preprocessing_function(negative, 0.5, seed=seed))
+    epochs = chosen_in_epochs(images, batches, workers=2, method="spawn", epochs=2)
+    assert epochs[0] != epochs[1] and 0.3 < np.mean(epochs) < 0.7
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_copies_in_spawned_processes_draw_anew(real_images, seed):
+    """As Keras hands them over, but by way of a class that is imported sooner than Keras."""
+    function = as_preprocessing_function(functools.partial(np.subtract, 1), 0.5, seed=seed)
+    images = real_images.astype(np.float32)
+    epochs = []
+    for _ in range(2):
+        start = {"initializer": setattr, "initargs": (Fraction, "function", function)}
+        with multiprocessing.get_context("spawn").Pool(1, **start) as pool:
+            calls = [operator.methodcaller("function", image) for image in images]
+            epochs.append(changed(images, [pool.apply(call, (Fraction,)) for call in calls]))
+    assert epochs[0] != epochs[1] and 0.3 < np.mean(epochs) < 0.7
+
+
+@pytest.mark.parametrize("make", [as_preprocessing_function, as_dataset_map])
+def test_a_bridge_is_pickled_small_and_goes_on_with_its_seed(real_images, make):
+    made = make(clahe, probability=0.5, seed=3)
+    pickled = pickle.dumps(made)
+    copy = pickle.loads(pickled)
+    assert len(pickled) < 1000
+    for image in np.repeat(real_images, 2, axis=0):
+        assert np.array_equal(made(image), copy(image))
+
+
+def test_memory_does_not_grow_with_the_images():
+    function = as_preprocessing_function(negative, probability=0.5, seed=1)
+    image = np.zeros((2, 2, 1), np.float32)
+    before = len(pickle.dumps(function))
+    table = function.choose.counts.nbytes
+    for i in range(3000):
+        image[:, 0, 0] = i % 256, i // 256
+        function(image)
+    assert len(pickle.dumps(function)) == before
+    assert function.choose.counts.nbytes == table == 2**24
+
+
+def test_an_image_is_counted_alone_among_fifty_thousand():
+    """Or else its choice would hang on the order."""
+    choose = as_preprocessing_function(negative, probability=0.5, seed=1).choose
+    contents = [hashlib.blake2b(str(i).encode()).digest() for i in range(50_000)]
+    assert sum(choose._count(content) > 1 for content in contents) <= 2
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_two_streams_are_kept_in_step_by_order(real_images, seed):
+    low, high = real_images[:, ::2, ::2], real_images
+    one, other = (as_preprocessing_function(negative, 0.5, seed=seed, by="order") for _ in range(2))
+    for _ in range(2):
+        first = changed(low, [one(image) for image in low])
+        assert first == changed(high, [other(image) for image in high])
+        assert 0.2 < np.mean(first) < 0.8
+    dataset = tf.data.Dataset.from_tensor_slices((low, high)).batch(7)
+    one, other = (as_dataset_map(clahe, 0.5, seed=seed, by="order") for _ in range(2))
+    both = [*dataset.map(lambda x, y: (one(x), other(y)))]
+    pairs = zip(both, dataset, strict=True)
+    for (small, large), (small_before, large_before) in pairs:
+        assert changed(small, small_before) == changed(large, large_before)
 
 
 @pytest.mark.parametrize("make", [as_preprocessing_function, as_dataset_map])
@@ -172,6 +303,9 @@ def test_a_dataset_is_the_same_for_a_seed_whatever_the_parallelism(real_images):
 
 
 def test_what_a_transform_refuses_reaches_the_reader_of_the_dataset(real_images):
-    dataset = tf.data.Dataset.from_tensors(real_images.astype(np.float32))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="divide by 255"):
+    dataset = tf.data.Dataset.from_tensors(np.dstack([real_images[0]] * 2))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"got shape \(1, 32, 32, 6\)"):
         list(dataset.map(as_dataset_map(clahe)))
+    floats = tf.data.Dataset.from_tensors(real_images.astype(np.float32))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"value_range=\(0, 255\)"):
+        list(floats.map(as_dataset_map(clahe)))

@@ -89,3 +89,19 @@ def test_channels_have_a_line_style_each(real_images):
     assert len({line.get_linestyle() for line in fig.axes[2].lines}) == 3
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["R", "G", "B"]
     plt.close(fig)
+
+
+def test_16_bits_are_drawn_as_the_floats_they_stand_for(real_images):
+    deep = real_images[0].astype(np.uint16) * 257
+    fig = plot_histograms([deep, real_images[0]], ["16 bits", "bytes"])
+    one, other = (axis.patches[0].get_data().values for axis in fig.axes[2:4])
+    assert np.array_equal(one, other)
+    assert np.allclose(fig.axes[0].images[0].get_array(), real_images[0] / 255)
+    plt.close(fig)
+
+
+@pytest.mark.parametrize("plot", [plot_images, lambda images: plot_histograms(images, [""])])
+def test_what_the_transforms_refuse_is_not_drawn(real_images, plot):
+    with pytest.raises(ValueError, match="divide by 255: `images / 255`"):
+        plot([real_images[0].astype(float)])
+    plt.close("all")
