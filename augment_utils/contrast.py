@@ -432,23 +432,11 @@ def _wrong_dtype(images, value_range):
     if kind == "f" or (kind == "u" and whole <= 65535 and least <= 0 and whole <= most):
         return None
     advice, code = _first(
-        (
-            kind == "u" and whole <= 65535 and value_range,
-            "pass their range",
-            f"value_range=(0, {whole})",
-        ),
+        (value_range and whole in (255, 65535), "pass their range", f"value_range=(0, {whole})"),
         (kind in "bui" and value_range, "convert it", "images.astype(np.float32)"),
-        (kind in "bui" and low >= 0 and high <= 1, "make 1 white", "images.astype(np.uint8) * 255"),
-        (
-            kind in "ui" and low >= 0 and high <= 255,
-            "it fits into bytes",
-            "images.astype(np.uint8)",
-        ),
-        (
-            kind in "ui" and low >= 0 and high <= 65535,
-            "it fits into 16 bits",
-            "images.astype(np.uint16)",
-        ),
+        (kind in "bui" and 0 <= low <= high <= 1, "1 is white", "images.astype(np.uint8) * 255"),
+        (kind in "ui" and 0 <= low <= high <= 255, "bytes hold it", "images.astype(np.uint8)"),
+        (kind in "ui" and 0 <= low <= high <= 65535, "16 bits do", "images.astype(np.uint16)"),
         (kind in "ui", WINDOW, _window(low, high)),
         (kind == "c", "take the real part", "images.real"),
         (kind in "OU" and images.ndim == 1 and images.size, None, None),
@@ -456,11 +444,9 @@ def _wrong_dtype(images, value_range):
         (images.dtype.type.__module__ == "ml_dtypes", "convert it", "images.astype(np.float32)"),
         (True, "no picture is known to be made of it", ""),
     )
-    if advice is None:
-        advice, code = _conversion([*images])
-    expected = "uint8 in 0..255, uint16 in 0..65535 or float in 0..1"
-    if value_range:
-        expected = f"floats in {least:g} to {most:g}"
+    advice, code = (advice, code) if advice else _conversion([*images])
+    contract = "uint8 in 0..255, uint16 in 0..65535 or float in 0..1"
+    expected = f"floats in {least:g} to {most:g}" if value_range else contract
     came += f" from {low} to {high}" if kind in "iu" else ""
     return Fault(came, expected, advice, code, TypeError)
 
@@ -472,30 +458,23 @@ def _wrong_shape(images, value_range):
         return None
     expected = "(H, W), (H, W, 3), (H, W, 1) or (N, H, W, C) with C = 1 or 3 last"
     first, second, last = (0, 0, 0, *shape)[-3:]  # channels are first or last
-    grey = "a batch of grey images needs images[..., np.newaxis]"
+    grey, flat = "a batch of grey images needs images[..., np.newaxis]", "images.reshape(-1"
     advice, code = _first(
         (images.size == 0, "it holds no pixel: look where it comes from", ""),
         (axes == 0, "one number is no picture", ""),
         (axes == 1, "give it back its sides", "images.reshape(height, width)"),
-        (axes > 4, "make one batch of it", "images.reshape(-1, *images.shape[-3:])"),
+        (axes > 4, "make one batch of it", f"{flat}, *images.shape[-3:])"),
         (last == 4, "leave alpha out", "images[..., :3]"),
         (last == 2, "leave alpha out", "images[..., :1]"),
-        (
-            first in (1, 3, 4),
-            f"channels go last ({grey})",
-            f"np.moveaxis(images, {axes - 3}, -1)",
-        ),
-        (
-            2 * last < min(first, second),
-            "each channel or layer is a grey image",
-            "np.moveaxis(images, -1, -3).reshape(-1, *images.shape[-3:-1], 1)",
-        ),
-        (axes == 4, "make one grey batch of it", "images.reshape(-1, *images.shape[-2:], 1)"),
+        (first in (1, 3, 4), f"channels go last ({grey})", f"np.moveaxis(images, {axes - 3}, -1)"),
+        (2 * last < min(first, second), "each layer is a grey image", LAYERS),
+        (axes == 4, "make one grey batch of it", f"{flat}, *images.shape[-2:], 1)"),
         (True, "a batch of grey images needs a last axis", "images[..., np.newaxis]"),
     )
     return Fault(f"shape {shape}", expected, advice, code)
 
 
+LAYERS = "np.moveaxis(images, -1, -3).reshape(-1, *images.shape[-3:-1], 1)"
 WINDOW = "choose one window for all images, here from the smallest to the largest"
 
 

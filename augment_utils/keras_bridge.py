@@ -99,14 +99,14 @@ def as_dataset_map(
     Returns
     -------
     callable
-        Takes images, uint8, uint16 or float, (N, H, W, C) or (H, W, C), and whatever else an
-        element has (labels, weights); returns the same with the images transformed, dtype
-        and static shape kept.
+        Takes an element and returns it with its images transformed, dtype and static shape
+        kept: uint8, uint16 or float, (N, H, W, C) or (H, W, C). They are the first part that
+        has so many axes; a dict may have but one.
 
     Raises
     ------
     TypeError, ValueError
-        An argument is impossible, or an element does not begin with images of one size. What
+        An argument is impossible, or an element has no such images, or none of one size. What
         the images' numbers are to blame for, and what the transform refuses, reaches the
         reader of the dataset as TensorFlow's ``InvalidArgumentError``, in the same words.
     """
@@ -213,15 +213,20 @@ class _Bridge:
 class _DatasetMap(_Bridge):
     """The same for the images of a dataset's element."""
 
-    def __call__(self, images, *rest):
+    def __call__(self, *element):
         import tensorflow as tf
 
-        is_tensor = isinstance(images, (tf.Tensor, tf.Variable, np.ndarray))
-        if not is_tensor or tf.TensorShape(images.shape).rank in (0, 1, 2):
-            raise TypeError(_wrong_element((images, *rest), _name(self.transform)))
-        result = tf.numpy_function(self._transform_chosen, [images], images.dtype)
-        result.set_shape(images.shape)
-        return (result, *rest) if rest else result
+        parts = tf.nest.flatten(element)
+        ranks = [tf.TensorShape(getattr(part, "shape", ())).rank for part in parts]
+        places = [place for place, rank in enumerate(ranks) if rank not in (0, 1, 2)]
+        is_one = places and isinstance(parts[places[0]], (tf.Tensor, tf.Variable, np.ndarray))
+        if not is_one or (isinstance(element[0], Mapping) and len(places) > 1):
+            raise TypeError(_wrong_element(element, parts, places, _name(self.transform)))
+        images = parts[places[0]]
+        parts[places[0]] = tf.numpy_function(self._transform_chosen, [images], images.dtype)
+        parts[places[0]].set_shape(images.shape)
+        mapped = tf.nest.pack_sequence_as(element, parts)
+        return mapped if len(element) > 1 else mapped[0]
 
     def _transform_chosen(self, images):
         transform = self._checked  # whole numbers need no range
@@ -328,25 +333,17 @@ def _wrong_result(result, images, name):
     return ValueError(Fault(f"{came} from {name}", expected, advice, code))
 
 
-def _wrong_element(element, name):
-    """The words about what does not begin with a tensor of images."""
-    images, *rest = element
-    bridge, came = f"as_dataset_map({name})", type(images).__name__
-    axes = [len(getattr(part, "shape", None) or ()) for part in element]
-    advice = "map a function that picks them out"
-    if isinstance(images, Mapping):
-        key = max(images, key=lambda key: len(getattr(images[key], "shape", None) or ()))
+def _wrong_element(element, parts, places, name):
+    """The words about an element of which it is not clear what its images are."""
+    bridge, more = f"as_dataset_map({name})", ", *rest" if element[1:] else ""
+    came = type(parts[places[0]] if places else element[0]).__name__
+    if places and not isinstance(element[0], Mapping):  # a ragged tensor
+        advice, code = "map them before batching", f"dataset.map({bridge}).ragged_batch(8)"
+        return str(Fault(came, "images of one size", advice, code))
+    advice, code = "grey images need a last axis", f"{bridge}(images[..., None])"
+    if places:
+        came, advice = f"a dict of {[*element[0]]}", "say which are the images"
+        key = next(key for key, part in element[0].items() if part is parts[places[0]])
         code = f"images | {{{key!r}: {bridge}(images[{key!r}])}}"
-    elif isinstance(images, tuple):
-        code = f"({bridge}(images[0]), *images[1:])"
-    elif "Ragged" in came:
-        advice, code = "before they are batched", f"dataset.map({bridge}).ragged_batch(8)"
-    elif max(axes) > 2:
-        i = axes.index(max(axes))
-        code = f"lambda *parts: (*parts[:{i}], {bridge}(parts[{i}]), *parts[{i + 1}:])"
-    else:
-        advice, code = "they need a last axis", f"{bridge}(images[..., None])"
-    if not code.startswith(("lambda", "dataset")):
-        code = f"lambda images, *rest: ({code}, *rest)" if rest else f"lambda images: {code}"
-    expected = "an element that begins with images, (N, H, W, C) or (H, W, C)"
-    return str(Fault(came, expected, advice, code))
+    code = f"lambda images{more}: ({code}{more})"
+    return str(Fault(came, "images, (N, H, W, C) or (H, W, C), in an element", advice, code))

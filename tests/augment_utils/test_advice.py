@@ -321,15 +321,22 @@ def test_advice_on_what_a_transform_returned_repairs_it(name, kind):
 
 
 SMALL, LABELS = BATCH.repeat(2, 0), np.arange(4)
-ELEMENTS = {  # of datasets, with images in some place
-    "a dict": {"image": SMALL, "label": LABELS},
-    "another dict": {"id": LABELS, "low": SMALL},
-    "a dict and labels": ({"x": SMALL}, LABELS),
-    "image and mask, and labels": ((SMALL, SMALL[..., :1]), LABELS),
-    "labels first": (LABELS, SMALL),
+MASKS = SMALL[..., :1] // 2
+ELEMENTS = {  # of datasets, whose images cannot be known
+    "a dict with masks": {"image": SMALL, "label": LABELS, "masks": MASKS},
+    "two resolutions and labels": ({"high": SMALL, "low": MASKS}, LABELS),
     "grey without an axis": SMALL[..., 0],
     "grey without an axis, and labels": (SMALL[..., 0], LABELS),
 }
+
+
+def assert_mapped(dataset, function):
+    """What has three channels, or no axis for them, went through CLAHE, and nothing else."""
+    for before, after in zip(dataset, dataset.map(function), strict=True):
+        for old, new in zip(tf.nest.flatten(before), tf.nest.flatten(after), strict=True):
+            is_image = old.shape[-1:] == [3] or old.ndim == 2
+            wanted = au.clahe(old.numpy()) if is_image else old.numpy()
+            assert np.array_equal(new.numpy().squeeze(), wanted.squeeze())
 
 
 @pytest.mark.parametrize("name", ELEMENTS)
@@ -339,13 +346,26 @@ def test_advice_on_an_element_finds_the_images(name):
     element = next(iter(dataset))
     parts = element if isinstance(element, tuple) else (element,)
     assert code == advice(lambda: as_dataset_map(au.clahe)(*parts))
-    mapped = dataset.map(eval(code, names(clahe=au.clahe)))
-    for before, after in zip(dataset, mapped, strict=True):
-        pairs = zip(tf.nest.flatten(before), tf.nest.flatten(after), strict=True)
-        for old, new in pairs:
-            is_image = old.shape[-1:] == [3] or old.ndim == 2
-            wanted = au.clahe(old.numpy()) if is_image else old.numpy()
-            assert np.array_equal(new.numpy().squeeze(), wanted.squeeze())
+    assert_mapped(dataset, eval(code, names(clahe=au.clahe)))
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        {"image": SMALL, "label": LABELS},
+        {"id": LABELS, "x": SMALL},
+        ({"x": SMALL}, LABELS),
+        ((SMALL, MASKS), LABELS),
+        (LABELS, SMALL),
+        (SMALL, MASKS, LABELS),
+        {"a": {"b": SMALL}, "c": (LABELS, LABELS)},
+    ],
+)
+def test_images_are_found_in_an_element_that_keeps_its_form(element):
+    dataset = tf.data.Dataset.from_tensor_slices(element)
+    bridge = as_dataset_map(au.clahe)
+    assert dataset.map(bridge).element_spec == dataset.element_spec
+    assert_mapped(dataset, bridge)
 
 
 def test_advice_on_a_ragged_batch_maps_before():
