@@ -1,29 +1,25 @@
 """The four contrast transforms, for one image or a batch, uint8, uint16 or float.
 
-All four share one contract. ``images`` is a grey image ``(H, W)``, an image
-``(H, W, 3)`` or ``(H, W, 1)``, or a batch ``(N, H, W, C)``, channels last;
-uint8 in 0..255, uint16 in 0..65535 or float in 0..1, where what rounding left
-outside (by 1e-6 at most) is clipped. The result is a new array of the same
-shape, dtype and range, and a batch gives exactly what its images give one by
-one. Where there is only one grey level there is nothing to stretch: such an
-image comes back unchanged. What is refused, is refused with a line of code that
-makes images of it, as far as one is known.
+All four share one contract. ``images`` is a grey image ``(H, W)``, an image ``(H, W, 3)`` or
+``(H, W, 1)``, or a batch ``(N, H, W, C)``, channels last; uint8 in 0..255, uint16 in 0..65535 or
+float in 0..1, where what rounding left outside (by 1e-6 at most) is clipped. The result is a new
+array of the same shape, dtype, byte order and range, and a batch gives exactly what its images
+give one by one. Where there is only one grey level there is nothing to stretch: such an image
+comes back unchanged. What is refused, is refused with a line of code that takes a step towards
+images, where one is known.
 
-16 bits are transformed as the floats that they stand for, and rounded; where
-equalization counts grey levels one by one it counts all 65,536. Pixels of 12
-bits can come as they are: they are only dark, and stretching makes them use the
-whole range.
+16 bits are transformed as the floats that they stand for, and rounded; where equalization counts
+grey levels one by one it counts all 65,536. Pixels of 12 bits can come as they are: they are only
+dark, and stretching makes them use the whole range.
 
-A batch is shared out among as many threads as there are processors (or as the
-environment variable AUGMENT_THREADS says), and any number of threads may call
-at once. Besides the result, memory is needed for one image in each thread; for
-float16, for floats in another byte order, and for images that do not lie in
-memory in order, also for a copy of the images. The first call of a transform
-compiles it, which takes seconds; the compiled code is kept on disk.
+A batch is shared out among as many threads as there are processors (or as the environment
+variable AUGMENT_THREADS says), and any number of threads may call at once. Besides the result,
+memory is needed for one image in each thread; for float16, for floats in another byte order, and
+for images that do not lie in memory in order, also for a copy of the images. The first call of a
+transform compiles it, which takes seconds; the compiled code is kept on disk.
 
-A subclass of NumPy's array, such as ``np.matrix``, counts as the array that it
-is, and the result is a plain array. A masked array is refused, because the
-pixels under its mask would be counted. The result has the byte order that came.
+A subclass of NumPy's array, such as ``np.matrix``, counts as the array that it is. A masked array
+is refused, because the pixels under its mask would be counted.
 """
 
 import math
@@ -313,11 +309,11 @@ def as_batch(images: np.ndarray) -> np.ndarray:
     return images if images.ndim == 4 else images.reshape(1, *images.shape[:2], -1)
 
 
-# ---- what came instead of images, and the code that makes images of it
+# ---- what came instead of images, and what to do about it
 
 
 class Fault(NamedTuple):
-    """Words for who gave something else; `code` is followed by the tests, and may be missing."""
+    """What came, what is expected, and what to do; `code` takes a step towards images."""
 
     came: str
     expected: str
@@ -338,26 +334,10 @@ def refuse_unless_good(images: object, value_range: tuple[float, float] | None =
 
 def find_fault(images: Any, value_range: tuple[float, float] | None = None) -> Fault | None:
     """What the transforms would refuse, or a bridge whose images lie in a range of their own."""
-    fault = _fault(images, value_range)
-    if not fault or not fault.code:
-        return fault
-    try:  # the code is ours; carried out, it shows what else has to be done
-        further = find_fault(eval(fault.code, {"np": np, "images": images}), value_range)
-    except (NameError, SyntaxError):  # it needs what only the caller has, or is an argument
-        return fault
-    except Exception:  # there is no number in it, say
-        return fault._replace(code="")
-    if not further or not further.code or further.code.startswith("value_range"):
-        return fault
-    code = f"({fault.code})" if re.search(r" [-+*/] ", fault.code) else fault.code
-    return fault._replace(code=re.sub(r"\bimages\b", lambda _: code, further.code))
-
-
-def _fault(images, value_range):
     if not isinstance(images, np.ndarray):
         try:
             advice, code = _conversion(images)
-        except Exception:  # whatever it is, it does not behave as a sequence of images
+        except Exception:  # whatever it is, it does not behave as it looks
             advice, code = "pass the pixels", ""
         return Fault(type(images).__name__, "a NumPy array", advice, code, TypeError)
     if isinstance(images, np.ma.MaskedArray):
@@ -367,7 +347,7 @@ def _fault(images, value_range):
     return (
         _wrong_dtype(images, value_range)
         or _wrong_shape(images, value_range)
-        or (_wrong_values(images, value_range) if images.dtype.kind == "f" else None)
+        or _wrong_values(images, *(value_range or (0, 1)), is_unit=value_range is None)
     )
 
 
@@ -377,7 +357,7 @@ def _conversion(images):
     if name in ("KerasTensor", "SymbolicTensor"):
         return BRIDGE, "dataset.map(as_dataset_map(transform))"
     if home == "tensorflow" and "Ragged" in name:
-        return BRIDGE + " before batching", "dataset.map(as_dataset_map(transform)).ragged_batch(8)"
+        return f"{BRIDGE} before batching", "dataset.map(as_dataset_map(transform)).ragged_batch(8)"
     if home == "tensorflow" and "Dataset" in name:
         return BRIDGE, "images.map(as_dataset_map(transform))"
     if home == "torch":
@@ -387,36 +367,38 @@ def _conversion(images):
         return f"from mode {images.mode}", f'np.asarray(images.convert("{wanted}"))'
     if isinstance(images, (str, os.PathLike)):
         return "read the file", "skimage.io.imread(images)"
-    if "x_train" in getattr(images, "__dataclass_fields__", ()):
+    if hasattr(images, "x_train"):
         return "take one of its parts", "images.x_train"
     if isinstance(images, Mapping):
         key = next(key for key, value in images.items() if np.ndim(value) >= 2)
         return "take the images out of it", f"images[{key!r}]"
     if isinstance(images, (list, tuple)) and np.ndim(images[0]) != 1:
-        return _of_many(images)
-    if np.ndim(images) == 0:
-        return "a reader that finds no file may give None" if images is None else "pass pixels", ""
-    return "convert it", "np.asarray(images)"
+        return _conversion_of_each(images)
+    if home == "keras" and hasattr(images, "__getitem__"):
+        return "take the images of its first batch", "images[0][0]"
+    if hasattr(images, "pixel_array"):  # of pydicom
+        return "take its pixels", "images.pixel_array"
+    if images is None:
+        return "a reader that finds no file may give None", ""
+    is_like_one = {*dir(images)} & {"__array__", "__array_interface__"}
+    if (is_like_one or isinstance(images, (list, tuple, memoryview))) and np.ndim(images):
+        return "convert it", "np.asarray(images)"
+    return "pass the pixels", ""
 
 
 BRIDGE = "in a pipeline of tf.data or Keras, map the bridge"
 
 
-def _of_many(images):
-    """Stacked, if they have one size; else, and files, one by one."""
-    one = find_fault(images[0])
-    if one and not one.code:
-        return one.advice, ""
-    each = re.sub(r"\bimages\b", "image", one.code if one else "images")
-    if "imread" in each:
-        return "read and transform them one by one", f"[transform({each}) for image in images]"
-    if len({np.shape(image) for image in images}) == 1:
-        pictures = not isinstance(images[0], (np.ndarray, list, tuple))
-        each = f"[{each} for image in images]" if pictures and one else "images"
-        return "stack them", f"np.stack({each})"
-    if np.ndim(images[0]) == 4:  # before its labels
-        return "take the batch out of it", "images[0]"
-    return "their sizes differ: one by one", f"[transform({each}) for image in images]"
+def _conversion_of_each(images):
+    if isinstance(images[0], np.ndarray):
+        if len({image.shape for image in images}) == 1:
+            return "stack them", "np.stack(images)"
+        if images[0].ndim == 4:  # with its labels
+            return "take the batch out of it", "images[0]"
+        return "their sizes differ: one by one", "[transform(image) for image in images]"
+    advice, code = _conversion(images[0])
+    each = re.sub(r"\bimages\b", "image", code)
+    return advice, f"[{each} for image in images]" if code else ""
 
 
 def _first(*rows):
@@ -425,29 +407,36 @@ def _first(*rows):
 
 
 def _wrong_dtype(images, value_range):
-    kind, came = images.dtype.kind, f"dtype {images.dtype}"
-    whole = np.iinfo(images.dtype).max if kind in "iu" else 0
-    low, high = (int(images.min()), int(images.max())) if kind in "bui" and images.size else (0, 0)
+    kind, size, came = images.dtype.kind, images.dtype.itemsize, f"dtype {images.dtype}"
+    top = {1: 255, 2: 65535}.get(size) if kind == "u" else None
     least, most = value_range or (0, 65535)
-    if kind == "f" or (kind == "u" and whole <= 65535 and least <= 0 and whole <= most):
+    if kind == "f" or (top and least <= 0 and top <= most):
         return None
+    expected = "uint8 in 0..255, uint16 in 0..65535 or float in 0..1"
+    low = high = -1
+    if kind in "bui" and images.size:
+        low, high = int(images.min()), int(images.max())
+        came += f" from {low} to {high}"
+    if value_range:
+        expected = f"floats in {least:g} to {most:g}"
     advice, code = _first(
-        (value_range and whole in (255, 65535), "pass their range", f"value_range=(0, {whole})"),
-        (kind in "bui" and value_range, "convert it", "images.astype(np.float32)"),
-        (kind in "bui" and 0 <= low <= high <= 1, "1 is white", "images.astype(np.uint8) * 255"),
-        (kind in "ui" and 0 <= low <= high <= 255, "bytes hold it", "images.astype(np.uint8)"),
-        (kind in "ui" and 0 <= low <= high <= 65535, "16 bits do", "images.astype(np.uint16)"),
+        (value_range and top, "pass their range", f"value_range=(0, {top})"),
+        (value_range and kind in "bui", "convert it", "images.astype(np.float32)"),
+        (0 <= low <= high <= 1, "1 is white", "images.astype(np.uint8) * 255"),
+        (0 <= low <= high <= 255, "bytes hold it", "images.astype(np.uint8)"),
+        (0 <= low <= high <= 65535, "16 bits hold it", "images.astype(np.uint16)"),
         (kind in "ui", WINDOW, _window(low, high)),
         (kind == "c", "take the real part", "images.real"),
-        (kind in "OU" and images.ndim == 1 and images.size, None, None),
+        (kind == "O" and images.ndim == 1, "it holds one each", "[*images]"),
+        (
+            kind == "U" and images.ndim == 1,
+            "read the files",
+            "[skimage.io.imread(f) for f in images]",
+        ),
         (kind in "OSU", "if it holds numbers, convert it", "images.astype(float)"),
         (images.dtype.type.__module__ == "ml_dtypes", "convert it", "images.astype(np.float32)"),
         (True, "no picture is known to be made of it", ""),
     )
-    advice, code = (advice, code) if advice else _conversion([*images])
-    contract = "uint8 in 0..255, uint16 in 0..65535 or float in 0..1"
-    expected = f"floats in {least:g} to {most:g}" if value_range else contract
-    came += f" from {low} to {high}" if kind in "iu" else ""
     return Fault(came, expected, advice, code, TypeError)
 
 
@@ -476,6 +465,7 @@ def _wrong_shape(images, value_range):
 
 LAYERS = "np.moveaxis(images, -1, -3).reshape(-1, *images.shape[-3:-1], 1)"
 WINDOW = "choose one window for all images, here from the smallest to the largest"
+RANGES = ((0, 1), (-1, 1), (0, 255), (0, 4095), (0, 65535))
 
 
 def _window(low, high):
@@ -483,33 +473,34 @@ def _window(low, high):
     return f"(images - {low}.0) / {high - low or 1}".replace("- -", "+ ")
 
 
-def _wrong_values(images, value_range):
+def _wrong_values(images, least, most, is_unit):
+    if images.dtype.kind == "u":
+        return None
     low, high = (float(end) for end in (images.min(), images.max()))
-    least, most = value_range or (0, 1)
     if not math.isfinite(high - low):
         finite = images[np.isfinite(images)]
-        came, advice, code = "NaN or infinity among the floats", "nothing else is there", ""
+        advice, code = "nothing else is there", ""
         if finite.size:
             low, high = math.floor(finite.min()), math.ceil(finite.max())
             advice = "find them with np.isfinite(images), or make them black and white"
             code = f"np.nan_to_num(images, nan={low}, posinf={high}, neginf={low})"
-        return Fault(came, f"finite floats in {least:g}..{most:g}", advice, code)
-    near = min(low - least, most - high) / (most - least)  # below 0: so much of the range outside
-    if near >= -TOLERANCE:
+        expected = f"finite floats in {least:g}..{most:g}"
+        return Fault("NaN or infinity among the floats", expected, advice, code)
+    outside = max(least - low, high - most) / (most - least)  # so much of the range
+    if outside <= TOLERANCE:
         return None
     clip = "clip what a step before left outside", f"np.clip(images, {least:g}, {most:g})"
-    if value_range:
-        ranges = ((0, 1), (-1, 1), (0, 255), (0, 4095), (0, 65535))
-        ends = math.floor(low), math.ceil(high)
-        fits = next((each for each in ranges if each[0] <= low and high <= each[1]), ends)
+    if not is_unit:
+        fits = next((r for r in RANGES if r[0] <= low and high <= r[1]), None)
+        value_range = f"value_range={fits or (math.floor(low), math.ceil(high))}"
         advice = "pass the range that the images have before a generator's rescale"
-        is_clip = near >= -0.1 and not (most > 2 and fits == (-1, 1))
-        advice, code = clip if is_clip else (advice, f"value_range={fits}")
-        came, expected = f"values from {low:.6g} to {high:.6g}", f"the value_range {least:g} to"
-        return Fault(came, f"{expected} {most:g}", advice, code)
+        is_clip = outside <= 0.1 and not (most > 2 and fits == (-1, 1))
+        advice, code = clip if is_clip else (advice, value_range)
+        expected = f"the value_range {least:g} to {most:g}"
+        return Fault(f"values from {low:.6g} to {high:.6g}", expected, advice, code)
     from_zero = low >= -high / 5  # but for what a spline may add
     advice, code = _first(
-        (near >= -0.1, *clip),
+        (outside <= 0.1, *clip),
         (low >= -0.5 and high <= 0.5, "shift them", "images + 0.5"),
         (low >= -0.5 and high <= 1.5, *clip),
         (low >= -1.1 and high <= 1.1, "shift and halve them", "(images + 1) / 2"),

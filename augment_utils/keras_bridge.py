@@ -311,25 +311,25 @@ def _name(transform):
 
 
 def _wrong_result(result, images, name):
-    """The error about it, with a function that repairs it, if one is known."""
-    fault, kind, top = find_fault(result), images.dtype.kind, 1
-    code = fault.code if fault else "images"
-    if kind == "u":
-        top = np.iinfo(images.dtype).max
-    try:
-        made = eval(code, {"np": np, "images": result})
-        code = re.sub(r"\bimages\b", f"{name}(images)", code)
-        if made.dtype != images.dtype and "u" in (made.dtype.kind, kind):
-            code += f" / {np.iinfo(made.dtype).max}" if made.dtype.kind == "u" else ""
-            code = f"np.rint({top} * ({code})).astype(np.{images.dtype})" if kind == "u" else code
-        if made.shape != images.shape:
-            sides = images.shape if made.size == images.size else (*images.shape[:-1], 1)
-            code = f"np.broadcast_to(np.reshape({code}, {made.reshape(sides).shape}), images.shape)"
-        advice, code = "wrap it", f"lambda images: {code}"
-    except Exception:  # no pixels, or of another size
-        advice, code = "is its return missing?" if result is None else "it has to keep it", ""
+    """The error about it, with a function that takes a step towards a good one."""
+    fault, dtype, code = find_fault(result), images.dtype, ""
+    top = np.iinfo(dtype).max if dtype.kind == "u" else 1
+    if result is None:
+        advice = "is its return missing?"
+    elif isinstance(result, np.ndarray) and result.shape != images.shape:
+        fault, advice = None, "it has to keep the shape"
+    else:
+        advice = "wrap it"
+        if fault:
+            code = fault.code
+        elif result.dtype.kind == "u":
+            code = f"images / {np.iinfo(result.dtype).max}"
+        else:
+            code = f"np.rint({top} * images).astype(np.{dtype})"
+        if code:
+            code = "lambda images: " + re.sub(r"\bimages\b", f"{name}(images)", code)
     came = fault.came if fault else f"{result.dtype} of shape {result.shape}"
-    expected = f"{images.dtype} in 0..{top} of shape {images.shape}, as it got"
+    expected = f"{dtype} in 0..{top} of shape {images.shape}, as it got"
     return ValueError(Fault(f"{came} from {name}", expected, advice, code))
 
 

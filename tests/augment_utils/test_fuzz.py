@@ -3,6 +3,7 @@
 `make test` tries about 2,000, `make check` about 33,000, the same ones each time.
 """
 
+import contextlib
 import functools
 import io
 import pickle
@@ -165,16 +166,7 @@ def has_flat_plane(image):
 @given(
     images=good_images(  # but float16, which is coarse
         fillings=("any", "few levels", "black and white", "a ramp", "one pixel"),
-        dtypes=(
-            "uint8",
-            "uint16",
-            ">u2",
-            "float32",
-            "float64",
-            "longdouble",
-            ">f4",
-            ">f8",
-        ),  # not float16: coarse
+        dtypes=("uint8", "uint16", ">u2", "float32", "float64", "longdouble", ">f4", ">f8"),
     ),
     pair=st.sampled_from(sorted(PAIRS)),
 )
@@ -199,18 +191,8 @@ NO_IMAGES = (
     *({"image": ARRAY}, (ARRAY[np.newaxis], [1]), au.Dataset, [Image.fromarray(ARRAY)], [[]], [()]),
 )
 NO_DTYPES = (
-    ml_dtypes.bfloat16,
-    "int8",
-    "uint32",
-    ">i4",
-    "int64",
-    "bool",
-    "complex64",
-    "S3",
-    "U2",
-    "M8[s]",
-    "m8[D]",
-    "V4",
+    *(ml_dtypes.bfloat16, "int8", "uint32", ">i4", "int64", "bool", "complex64"),
+    *("S3", "U2", "M8[s]", "m8[D]", "V4"),
 )
 
 
@@ -246,17 +228,21 @@ def bad_images(draw):
 @given(bad=bad_images(), name=st.sampled_from(sorted(FUNCTIONS)))
 @example((np.ma.array([[0.2, np.nan]], mask=[[0, 1]]), "got a masked array"), "clahe")
 def test_what_is_no_image_is_refused(bad, name):
-    """And where there is advice, its code makes what the transforms take."""
+    """And where there is advice, following it comes to what the transforms take, or to an end."""
     images, words = bad
-    with pytest.raises((TypeError, ValueError)) as caught:
-        FUNCTIONS[name](images)
-    assert re.match(words, str(caught.value))
-    code = re.search("`([^`]+)`", str(caught.value))
-    if code and "imread" not in code[1]:
-        known = {"np": np, "images": images, "transform": au.clahe, "width": 1}
-        repaired = eval(code[1], known | {"height": np.size(images)})
-        if not isinstance(repaired, list):
-            FUNCTIONS[name](repaired)
+    for _ in range(5):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            FUNCTIONS[name](images)
+        assert re.match(words, str(caught.value))
+        code = re.search("`([^`]+)`", str(caught.value))
+        if not code or "imread" in code[1] or "transform" in code[1]:
+            return
+        known = {"np": np, "images": images, "width": 1, "height": np.size(images)}
+        images, words = eval(code[1], known), "got "
+        with contextlib.suppress(TypeError, ValueError):
+            FUNCTIONS[name](images)
+            return
+    raise AssertionError("the advice does not come to an end")
 
 
 ODD_THINGS = st.sampled_from(
