@@ -139,10 +139,10 @@ def histogram_equalization(images: np.ndarray, color: Color = "value") -> np.nda
     section 3.3. Agrees with :func:`skimage.exposure.equalize_hist` to one grey
     level of 255.
     """
-    batch, unit = as_batch(images), _unit(color)
     pair = kernels.equalize_bytes, kernels.equalize_floats
+    batch, unit = as_batch(images), _unit(color)
     if batch.dtype == np.uint16 and (unit != kernels.VALUE or batch.shape[3] == 1):
-        pair = (kernels.equalize_words,) * 2
+        pair = (_equalize_words,) * 2
     return _run(pair, images, batch, unit)
 
 
@@ -258,7 +258,7 @@ def thread_count() -> int:
 def _run(for_bytes_and_floats, images, batch, *arguments):
     """Run a kernel on parts of the batch that the images are, a thread for each."""
     kernel = for_bytes_and_floats[int(batch.dtype != np.uint8)]
-    if batch.dtype == np.uint16 and kernel is not kernels.equalize_words:
+    if batch.dtype == np.uint16 and kernel is not _equalize_words:
         kernel = _as_floats(kernel)
     out = np.empty(batch.shape, batch.dtype)
     parts = min(thread_count(), len(batch), batch.size // WORTH_A_THREAD + 1)
@@ -286,6 +286,16 @@ def _as_floats(kernel):
             result[:] = np.rint(65535 * new[0])
 
     return run
+
+
+def _equalize_words(batch, out, unit):
+    """16 bits, all channels together or each."""
+    for image, result in zip(batch, out, strict=True):
+        for c in range(image.shape[2]) if unit == kernels.CHANNEL else [slice(None)]:
+            levels = image[..., c]
+            cdf = np.bincount(levels.ravel(), minlength=65536).cumsum() / levels.size
+            is_flat = levels.min() == levels.max()
+            result[..., c] = levels if is_flat else np.rint(65535 * cdf)[levels]
 
 
 def _unit(color):

@@ -6,6 +6,7 @@ import mmap
 import multiprocessing
 import os
 import re
+import reprlib
 import sys
 import tempfile
 import threading
@@ -159,7 +160,8 @@ class _Bridge:
     def __init__(self, transform, value_range, choose):
         if not callable(transform):
             raise TypeError(
-                f"got {transform!r} as transform, expected a function of images, such as `clahe`"
+                f"got {reprlib.repr(transform)} as transform, expected a function of images, such "
+                "as `clahe`"
             )
         try:
             low, high = map(float, value_range)

@@ -1,9 +1,9 @@
 """The compiled loops behind contrast.py: no checks, no policy.
 
-A kernel takes a batch ``(N, H, W, C)`` with C = 1 or 3, uint8 in 0..255 or float in 0..1 (one
-of them uint16), and writes the result into ``out``, image by image. It needs memory for one image
-at a time, and holds no lock, so that several threads can work on parts of one batch. Numba
-compiles it when it is first called and keeps the result on disk.
+A kernel takes a batch ``(N, H, W, C)`` with C = 1 or 3, uint8 in 0..255 or float in 0..1, and
+writes the result into ``out``, image by image. It needs memory for one image at a time, and
+holds no lock, so that several threads can work on parts of one batch. Numba compiles it when
+it is first called and keeps the result on disk.
 
 What numbers share a histogram is called a unit: all channels, one channel, or V.
 """
@@ -132,22 +132,6 @@ def equalize_bytes(images, out, unit):
                 _look_up(image, result, unit, c, levels, table, first, last)
             else:
                 _look_up(image, result, unit, c, levels, cdf, first, last)
-
-
-@compiled
-def equalize_words(images, out, unit):
-    """16 bits, all channels together or each: no histogram of V."""
-    step = images.shape[3] if unit == CHANNEL else 1
-    for i in range(len(images)):
-        image, result = np.ascontiguousarray(images[i]).reshape(-1), out[i].reshape(-1)
-        for c in range(step):
-            cdf, total = np.zeros(65536), image.size // step
-            for j in range(c, image.size, step):
-                cdf[image[j]] += 1
-            flat = cdf.max() == total
-            cdf[:] = np.rint(65535 * (np.cumsum(cdf) / total))
-            for j in range(c, image.size, step):
-                result[j] = image[j] if flat else np.uint16(cdf[image[j]])
 
 
 @compiled
