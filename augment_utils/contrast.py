@@ -87,19 +87,9 @@ def contrast_stretching(
     section 3.2. Agrees with :func:`skimage.exposure.rescale_intensity` between
     the same percentiles to one grey level of 255.
     """
-    if not (isinstance(low, NUMBER) and isinstance(high, NUMBER) and 0 <= low < high <= 100):
-        raise ValueError(
-            f"got low={low!r} and high={high!r}, expected percentiles with "
-            "0 <= low < high <= 100; the usual ones are `low=2, high=98`"
-        )
-    if high <= 1:
-        raise ValueError(
-            f"got low={low!r} and high={high!r}, which would make all but the darkest pixels "
-            "white, expected percentiles of 0..100 (not fractions); for these: "
-            f"`low={100 * low:g}, high={100 * high:g}`"
-        )
+    check_percentiles(low, high)
     pair = kernels.stretch_bytes, kernels.stretch_floats
-    return _run(pair, images, as_batch(images), _unit(color), float(low), float(high))
+    return _run(pair, images, as_batch(images), COLORS[check_color(color)], float(low), float(high))
 
 
 def histogram_equalization(images: np.ndarray, color: Color = "value") -> np.ndarray:
@@ -140,7 +130,7 @@ def histogram_equalization(images: np.ndarray, color: Color = "value") -> np.nda
     level of 255.
     """
     pair = kernels.equalize_bytes, kernels.equalize_floats
-    batch, unit = as_batch(images), _unit(color)
+    batch, unit = as_batch(images), COLORS[check_color(color)]
     if batch.dtype == np.uint16 and (unit != kernels.VALUE or batch.shape[3] == 1):
         pair = (_equalize_words,) * 2
     return _run(pair, images, batch, unit)
@@ -221,18 +211,11 @@ def clahe(
     :func:`skimage.exposure.equalize_adapthist` to one grey level of 255, but
     for flat images, which scikit-image turns white.
     """
-    is_number = isinstance(clip_limit, NUMBER)
-    if not (is_number and 0 <= clip_limit <= 1):
-        share = clip_limit / 256 if is_number and 1 < clip_limit <= 256 else 0.03
-        raise ValueError(
-            f"got clip_limit={clip_limit!r}, expected a fraction of the tile's pixels, 0..1; "
-            "OpenCV's clipLimit is divided by its 256 bins: "
-            f"`clip_limit={share:g}`"
-        )
+    clip_limit = check_clip_limit(clip_limit)
     batch = as_batch(images)
-    tile = _tile(kernel_size, batch.shape[1:3])
+    tile = sides_of_tile(kernel_size, batch.shape[1:3])
     pair = kernels.clahe_bytes, kernels.clahe_floats
-    return _run(pair, images, batch, *tile, float(clip_limit))
+    return _run(pair, images, batch, *tile, clip_limit)
 
 
 # ---- from checked arguments to kernels
@@ -296,14 +279,6 @@ def _equalize_words(batch, out, unit):
             cdf = np.bincount(levels.ravel(), minlength=65536).cumsum() / levels.size
             is_flat = levels.min() == levels.max()
             result[..., c] = levels if is_flat else np.rint(65535 * cdf)[levels]
-
-
-def _unit(color):
-    if not isinstance(color, str) or color not in COLORS:
-        raise ValueError(
-            f"got color={color!r}, expected one of {', '.join(COLORS)}, such as `color='value'`"
-        )
-    return COLORS[color]
 
 
 def as_batch(images: np.ndarray) -> np.ndarray:
@@ -523,7 +498,46 @@ def _wrong_values(images, least, most, is_unit):
     return Fault(f"floats from {low:.6g} to {high:.6g}", "0..1", advice, code)
 
 
-def _tile(kernel_size, image_sides):
+# ---- the arguments, which the layers check too
+
+
+def check_percentiles(low: float, high: float) -> None:
+    if not (isinstance(low, NUMBER) and isinstance(high, NUMBER) and 0 <= low < high <= 100):
+        raise ValueError(
+            f"got low={low!r} and high={high!r}, expected percentiles with "
+            "0 <= low < high <= 100; the usual ones are `low=2, high=98`"
+        )
+    if high <= 1:
+        raise ValueError(
+            f"got low={low!r} and high={high!r}, which would make all but the darkest pixels "
+            "white, expected percentiles of 0..100 (not fractions); for these: "
+            f"`low={100 * low:g}, high={100 * high:g}`"
+        )
+
+
+def check_clip_limit(clip_limit: float) -> float:
+    is_number = isinstance(clip_limit, NUMBER)
+    if not (is_number and 0 <= clip_limit <= 1):
+        share = clip_limit / 256 if is_number and 1 < clip_limit <= 256 else 0.03
+        raise ValueError(
+            f"got clip_limit={clip_limit!r}, expected a fraction of the tile's pixels, 0..1; "
+            "OpenCV's clipLimit is divided by its 256 bins: "
+            f"`clip_limit={share:g}`"
+        )
+    return float(clip_limit)
+
+
+def check_color(color: Color) -> Color:
+    if not isinstance(color, str) or color not in COLORS:
+        raise ValueError(
+            f"got color={color!r}, expected one of {', '.join(COLORS)}, such as `color='value'`"
+        )
+    return color
+
+
+def sides_of_tile(
+    kernel_size: int | tuple[int, int] | None, image_sides: tuple[int, ...]
+) -> list[int]:
     """The tile's height and width."""
     if kernel_size is None:
         return [max(8, side // 8) for side in image_sides]

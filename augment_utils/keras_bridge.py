@@ -154,6 +154,27 @@ def quiet_startup() -> Iterator[None]:
 STARTUP_LINE = re.compile(rb"WARNING: All log messages before absl|[IWEF]\d{4} |\d{4}-\d\d-\d\d ")
 
 
+def check_range(value_range: tuple[float, float]) -> tuple[float, float]:
+    try:
+        low, high = map(float, value_range)
+    except (TypeError, ValueError, OverflowError):
+        low = high = np.nan
+    if not (low < high and np.isfinite(high - low)):
+        raise ValueError(
+            f"got value_range={value_range!r}, expected (low, high) with low < high, such as "
+            "`value_range=(0, 255)` or (0, 1)"
+        )
+    return low, high
+
+
+def check_probability(probability: float) -> None:
+    if not (isinstance(probability, NUMBER) and 0 <= probability <= 1):
+        raise ValueError(
+            f"got probability={probability!r}, expected a share of images, 0..1, such as "
+            "`probability=0.5`"
+        )
+
+
 class _Bridge:
     """A function of images in a range; the transform gets some of them, in 0..1."""
 
@@ -163,17 +184,8 @@ class _Bridge:
                 f"got {reprlib.repr(transform)} as transform, expected a function of images, such "
                 "as `clahe`"
             )
-        try:
-            low, high = map(float, value_range)
-        except (TypeError, ValueError, OverflowError):
-            low = high = np.nan
-        if not (low < high and np.isfinite(high - low)):
-            raise ValueError(
-                f"got value_range={value_range!r}, expected (low, high) with low < high, such as "
-                "`value_range=(0, 255)` or (0, 1)"
-            )
-        self.transform, self.value_range, self.choose = transform, (low, high), choose
-        self.warned = False
+        self.transform, self.value_range = transform, check_range(value_range)
+        self.choose, self.warned = choose, False
 
     def __call__(self, image):
         refuse_unless_good(image, self.value_range)
@@ -247,11 +259,7 @@ class _Chooser:
     """Heads or tails for an image, from its content or its place, and the seed."""
 
     def __init__(self, probability, seed, by):
-        if not (isinstance(probability, NUMBER) and 0 <= probability <= 1):
-            raise ValueError(
-                f"got probability={probability!r}, expected a share of images, 0..1, such as "
-                "`probability=0.5`"
-            )
+        check_probability(probability)
         if not isinstance(by, str) or by not in ("content", "order"):
             raise ValueError(f"got by={by!r}, expected content or order, such as `by='content'`")
         self.probability, self.by = probability, by
