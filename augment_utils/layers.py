@@ -85,15 +85,18 @@ class ContrastLayer(keras.layers.Layer):
     def call(self, images, training=None):
         dtype = self._output_dtype(images)
         batch = images if len(images.shape) == 4 else images[None]
-        low, high = (0, 255) if dtype == "uint8" else self.value_range
-        # a compiler may divide by a constant by multiplying, which is not the same in float32
-        unit = (ops.cast(batch, PRECISE) - low) / (high - low)
-        unit = ops.clip(ops.cast(unit, "float32"), 0, 1)
+        (low, high), is_bytes = self.value_range, dtype == "uint8"
+        if is_bytes:
+            low, high, unit = 0, 255, ops.cast(batch, "float32") / 255
+        else:
+            # a compiler may divide by a constant by multiplying, which float32 would show
+            unit = (ops.cast(batch, PRECISE) - low) / (high - low)
+            unit = ops.clip(ops.cast(unit, "float32"), 0, 1)
         levels = self._gathered(unit)
-        whole = self._gathered(ops.cast(batch, "int32")) if dtype == "uint8" else None
+        whole = ops.cast(ops.round(levels * 255), "int32") if is_bytes else None
         result = self._scattered(unit, levels, self._transformed(levels, whole))
         result = result * (high - low) + low
-        result = ops.cast(result if whole is None else ops.round(result), dtype)
+        result = ops.cast(ops.round(result) if is_bytes else result, dtype)
         if self.probability < 1:
             draws = keras.random.uniform((ops.shape(batch)[0], 1, 1, 1), seed=self.seed_generator)
             chosen = ops.logical_and(draws < self.probability, bool(training))
@@ -110,20 +113,24 @@ class ContrastLayer(keras.layers.Layer):
         """In a row what shares a histogram."""
         if self.channels == 1 or self.color == "joint":
             return ops.reshape(batch, (-1, self.height * self.width * self.channels))
-        is_value = self.color == "value"
-        planes = ops.max(batch, axis=-1) if is_value else ops.transpose(batch, (0, 3, 1, 2))
+        if self.color == "channel":
+            planes = ops.transpose(batch, (0, 3, 1, 2))
+        else:
+            red, green, blue = ops.unstack(batch, axis=-1)
+            planes = ops.maximum(ops.maximum(red, green), blue)
         return ops.reshape(planes, (-1, self.height * self.width))
 
     def _scattered(self, batch, levels, new):
-        """Rows to a batch again; for V, RGB times V'/V."""
+        """Rows to a batch again; for V, RGB times V'/V, and black becomes grey."""
         if self.channels == 1 or self.color == "joint":
             return ops.reshape(new, ops.shape(batch))
         if self.color == "channel":
             new = ops.reshape(new, (-1, self.channels, self.height, self.width))
             return ops.transpose(new, (0, 2, 3, 1))
-        levels, new = (ops.reshape(x, (-1, self.height, self.width, 1)) for x in (levels, new))
-        scaled = ops.minimum(batch * (new / ops.where(levels > 0, levels, 1)), 1)
-        return ops.where(levels == new, batch, ops.where(levels > 0, scaled, new))
+        is_black, sides = levels == 0, (-1, self.height, self.width, 1)
+        factor = ops.where(is_black, 0, new / ops.where(is_black, 1, levels))
+        grey = ops.where(is_black, new, 0)
+        return ops.minimum(batch * ops.reshape(factor, sides) + ops.reshape(grey, sides), 1)
 
     def _transformed(self, levels, whole):
         """Rows of levels in 0..1, and of the whole numbers 0..255 that they were, to new ones."""
@@ -149,16 +156,10 @@ class ContrastStretching(ContrastLayer):
         super().__init__(settings, color, value_range, probability, seed, **kwargs)
 
     def _transformed(self, levels, whole):
-        in_order = ops.sort(levels, axis=1)
-        ends, last = [], levels.shape[1] - 1
-        for percent in (self.settings["low"], self.settings["high"]):
-            below, weight = divmod(percent / 100 * last, 1)
-            one = in_order[:, int(below), None]
-            ends.append(one + (in_order[:, min(int(below) + 1, last), None] - one) * weight)
-        low, high = ends
+        low, high = (_percentile(levels, self.settings[end]) for end in ("low", "high"))
         stretched = (ops.clip(levels, low, high) - low) / ops.where(low < high, high - low, 1)
-        is_flat = in_order[:, :1] == in_order[:, -1:]
-        return ops.where(is_flat, levels, ops.where(low < high, stretched, low))
+        least, most = _ends(levels)
+        return ops.where(least == most, levels, ops.where(low < high, stretched, low))
 
 
 @register
@@ -190,7 +191,7 @@ class HistogramEqualization(ContrastLayer):
             least, most = (ops.cast(end, PRECISE) * (1 / 255) for end in _ends(whole))
             bins = _bin_of(every, least, most)
             cdf = _interpolated(_cdf(bins, counts), bins, every, least, most)
-        least, most = _ends(whole)
+        least, most = _ends(levels)
         return ops.where(least == most, levels, _look_up(ops.cast(cdf, "float32"), whole))
 
 
@@ -294,6 +295,17 @@ class AdaptiveHistogramEqualization(CLAHE):
 
 def _ends(rows):
     return ops.min(rows, axis=1, keepdims=True), ops.max(rows, axis=1, keepdims=True)
+
+
+def _percentile(rows, percent):
+    """As numpy.percentile, from the nearer end, so that few numbers are put in order."""
+    place = percent / 100 * (rows.shape[1] - 1)
+    if place > rows.shape[1] / 2:
+        return -_percentile(-rows, 100 - percent)
+    below, weight = divmod(place, 1)
+    in_order = -ops.top_k(-rows, min(int(below) + 2, rows.shape[1]))[0]
+    a, b = in_order[:, int(below), None], in_order[:, -1:]
+    return a + (b - a) * weight
 
 
 def _histogram(index, weight, bins=BINS):
