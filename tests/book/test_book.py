@@ -27,6 +27,9 @@ OTHERS = (  # pages that are no notebooks
 PAGES = [*OTHERS, *(f"notebooks/{path.stem}" for path in PATHS)]
 OUTSIDE = {  # where links may lead
     "https://github.com/hendrycks/robustness",
+    *(f"https://github.com/keras-team/keras/issues/{number}" for number in (4486, 7218, 13023)),
+    "https://github.com/python-pillow/Pillow/issues/2574",
+    "https://github.com/tensorflow/tensorflow/issues/8430",
     "https://github.com/sukilau/Ziff-deep-learning/tree/master/2-CIFAR10-data-generator",
     "https://docs.astral.sh/uv/",
     "https://nbgrader.readthedocs.io/",

@@ -5,6 +5,7 @@ it and what is expected. Notebooks 09 and 11 tell none.
 """
 
 import importlib
+import io
 import itertools
 import re
 import tempfile
@@ -15,6 +16,7 @@ import nbformat
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 from skimage import color, data, exposure
 
 from augment_utils.keras_bridge import quiet_startup
@@ -782,6 +784,104 @@ FACTS["10", "Your turn"] = [
     ("shuffle(20) holds 20 elements, so the tenth that it hands out is at most row 28.",
      lambda: max(max(passes(tf.data.Dataset.range(1000).shuffle(20, seed=seed).take(10), 1)[0])
                  for seed in range(100)), 28)]
+# fmt: on
+
+
+# ---- 12: files
+
+
+TWELVE_BITS = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+CORNER = np.pad(np.uint8([[255]]), ((0, 40), (0, 40)))
+
+
+def stored(image, kind="PNG", **options):
+    """A file in memory."""
+    Image.fromarray(image).save(file := io.BytesIO(), kind, **options)
+    return file
+
+
+def loaded(file, **options):
+    """What Keras' generator reads of a file."""
+    return keras.utils.img_to_array(keras.utils.load_img(file, **options))
+
+
+def turned_to_the_right():
+    """A file whose EXIF says so."""
+    orientation = Image.Exif()
+    orientation[274] = 6
+    return stored(CORNER, "JPEG", exif=orientation)
+
+
+def with_palette():
+    Image.fromarray(np.uint8([[0, 200]])).quantize(2).save(file := io.BytesIO(), "PNG")
+    return file
+
+
+def from_directory():
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "a").mkdir()
+        (Path(folder) / "a" / "1.png").write_bytes(stored(PHOTO).getvalue())
+        return next(iter(keras.utils.image_dataset_from_directory(folder, verbose=False)))[0]
+
+
+def both_turned():
+    turn = layers.RandomRotation((0.1, 0.1), fill_mode="constant")
+    square = np.pad(np.full((9, 9, 1), 255.0), ((16, 16), (16, 16), (0, 0)))
+    both = {"images": square, "segmentation_masks": square}
+    turned = {key: value.numpy() for key, value in turn(both, training=True).items()}
+    return np.unique(turned["segmentation_masks"]).tolist(), np.unique(turned["images"]).size > 2
+
+
+def overwritten():
+    image = FLOATS.copy()
+    keras.applications.resnet50.preprocess_input(image)
+    return not same(image, FLOATS)
+
+
+def pairs():
+    model = keras.Sequential([layers.Flatten(), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model.fit(zip(flow(FLOATS), flow(FLOATS), strict=False), steps_per_epoch=1)
+
+
+# fmt: off
+FACTS["12", "Look before anything else"] = [
+    ("A file cut short opens, and fails when its pixels are asked for.",
+     lambda: np.asarray(Image.open(io.BytesIO(stored(PHOTO, "JPEG").getvalue()[:-100]))),
+     OSError("image file is truncated"))]
+FACTS["12", "Bring them to one form"] = [
+    ("Keras' loader and TensorFlow's decoder leave a picture as it lies, whatever EXIF says.",
+     lambda: [picture[0, 0, 0] > 128 for picture in (
+         loaded(turned_to_the_right()),
+         tf.io.decode_jpeg(turned_to_the_right().getvalue()).numpy())], [True, True]),
+    ("Keras' loader drops alpha, and shows what was cut away.",
+     lambda: loaded(stored(np.dstack([PHOTO, 0 * GREY]))), near(PHOTO, 0)),
+    ("Keras' loader looks up a palette.",
+     lambda: loaded(with_palette()), near(greys(0, 200), 0))]
+FACTS["12", "Four ways from 16 bits to a picture"] = [
+    ("Pillow's convert to RGB sets all above 255 to 255.",
+     lambda: np.asarray(Image.open(stored(TWELVE_BITS)).convert("RGB"))[..., 0],
+     near(np.minimum(TWELVE_BITS, 255), 0))]
+FACTS["12", "Train from a folder"] = [
+    ("image_dataset_from_directory gives floats from 0 to 255, of 256 × 256.",
+     lambda: (images := from_directory()).dtype == tf.float32 and images.shape[1:3] == (256, 256)
+     and images.numpy().max() > 100, True)]
+FACTS["12", "Images and masks in step"] = [
+    ("Keras' layers turn image and mask alike, the mask without new values.",
+     both_turned, ([0, 255], True)),
+    ("Keras' fit refuses a zip of generators.", pairs, ValueError("Unrecognized data type"))]
+FACTS["12", "Save what came out without losing bits"] = [
+    ("JPEG holds no 16 bits.",
+     lambda: stored(TWELVE_BITS, "JPEG"), OSError("cannot write mode I;16 as JPEG"))]
+FACTS["12", "16 bits through Keras' loaders"] = [
+    ("Keras' loader keeps 16 bits of a grey file, if it reads in grey, and clips them otherwise.",
+     lambda: [loaded(stored(TWELVE_BITS), color_mode=mode).max() for mode in ("grayscale", "rgb")],
+     [4095, 255]),
+    ("TensorFlow's decode_image keeps the upper 8 bits.",
+     lambda: tf.io.decode_image(stored(TWELVE_BITS).getvalue()).numpy()[..., 0],
+     near(TWELVE_BITS // 256, 0))]
+FACTS["12", "Contrast after `preprocess_input`"] = [
+    ("preprocess_input overwrites a float array.", overwritten, True)]
 # fmt: on
 
 
