@@ -4,21 +4,19 @@ All four share one contract. ``images`` is a grey image ``(H, W)``, an image ``(
 ``(H, W, 1)``, or a batch ``(N, H, W, C)``, channels last; uint8 in 0..255, uint16 in 0..65535 or
 float in 0..1, where what rounding left outside (by 1e-6 at most) is clipped. The result is a new
 array of the same shape, dtype, byte order and range, and a batch gives exactly what its images
-give one by one. Where there is only one grey level there is nothing to stretch: such an image
-comes back unchanged. What is refused, is refused with a line of code that takes a step towards
-images, where one is known.
+give one by one. An image of one grey level comes back unchanged: there is nothing to stretch.
+What is refused, is refused with a line of code that takes a step towards images, if one is known.
 
 16 bits are transformed as the floats that they stand for, and rounded; where equalization counts
-grey levels one by one it counts all 65,536. Pixels of 12 bits can come as they are: they are only
-dark, and stretching makes them use the whole range.
+grey levels one by one it counts all 65,536. 12 bits in 16 can come as they are: they are only dark.
 
 A batch is shared out among as many threads as there are processors (or as the environment
 variable AUGMENT_THREADS says), and any number of threads may call at once. Besides the result,
-memory is needed for one image in each thread; for float16, for floats in another byte order, and
-for images that do not lie in memory in order, also for a copy of the images. The first call of a
-transform compiles it, which takes seconds; the compiled code is kept on disk.
+memory is needed for one image in each thread; for float16, another byte order, and images that
+do not lie in memory in order, also for a copy of the images. The first call of a transform
+compiles it, which takes seconds; the compiled code is kept on disk.
 
-A subclass of NumPy's array, such as ``np.matrix``, counts as the array that it is. A masked array
+A subclass of NumPy's array, such as ``np.matrix``, counts as the array that it is; a masked array
 is refused, because the pixels under its mask would be counted.
 """
 
@@ -118,10 +116,9 @@ def histogram_equalization(images: np.ndarray, color: Color = "value") -> np.nda
 
     Notes
     -----
-    As in scikit-image, grey levels of whole numbers are counted one by one, while
-    floats (and V, which is a float) are counted in 256 bins between the smallest and
-    the largest, and the cumulative histogram is interpolated between their
-    centres. scikit-image turns a flat image white; here it stays as it is.
+    As in scikit-image, whole numbers are counted one by one, while floats (and V, which is
+    a float) are counted in 256 bins between the smallest and the largest, and the cumulative
+    histogram is interpolated between their centres. scikit-image turns a flat image white.
 
     References
     ----------
@@ -141,25 +138,7 @@ def adaptive_histogram_equalization(
 ) -> np.ndarray:
     """Equalize each pixel by the histograms of the tiles around it (AHE).
 
-    Colour images are treated on HSV's V; hue and saturation are kept.
-
-    Parameters
-    ----------
-    images : ndarray, (H, W), (H, W, C) or (N, H, W, C), C = 1 or 3
-        uint8 in 0..255, uint16 in 0..65535 or float in 0..1.
-    kernel_size : int, (int, int) or None
-        Height and width of a tile in pixels, each up to 4,096 or the image's
-        side. None: an eighth of the image's side, but at least 8.
-
-    Returns
-    -------
-    ndarray
-        A new array, same shape, dtype and range as ``images``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Where ``images`` or ``kernel_size`` break the contract.
+    Parameters, result and errors as :func:`clahe`, which without a limit (``clip_limit=1``) is AHE.
 
     References
     ----------
@@ -290,7 +269,7 @@ def as_batch(images: np.ndarray) -> np.ndarray:
             images = np.clip(images, 0, 1)  # by no more than the tolerance
         images = images.astype(np.float64 if images.dtype.itemsize > 4 else np.float32, copy=False)
     # in one order: each other would be compiled anew
-    images = np.require(images, images.dtype.newbyteorder("="), ["C", "ALIGNED"])
+    images = np.require(images, np.dtype(images.dtype.type), ["C", "ALIGNED"])
     return images if images.ndim == 4 else images.reshape(1, *images.shape[:2], -1)
 
 
@@ -332,7 +311,7 @@ def find_fault(images: Any, value_range: tuple[float, float] | None = None) -> F
     return (
         _wrong_dtype(images, value_range)
         or _wrong_shape(images, value_range)
-        or _wrong_values(images, *(value_range or (0, 1)), is_unit=value_range is None)
+        or _wrong_values(images, value_range)
     )
 
 
@@ -458,9 +437,10 @@ def _window(low, high):
     return f"(images - {low}.0) / {high - low or 1}".replace("- -", "+ ")
 
 
-def _wrong_values(images, least, most, is_unit):
+def _wrong_values(images, value_range):
     if images.dtype.kind == "u":
         return None
+    least, most = value_range or (0, 1)
     low, high = (float(end) for end in (images.min(), images.max()))
     if not math.isfinite(high - low):
         finite = images[np.isfinite(images)]
@@ -475,12 +455,12 @@ def _wrong_values(images, least, most, is_unit):
     if outside <= TOLERANCE:
         return None
     clip = "clip what a step before left outside", f"np.clip(images, {least:g}, {most:g})"
-    if not is_unit:
+    if value_range:
         fits = next((r for r in RANGES if r[0] <= low and high <= r[1]), None)
-        value_range = f"value_range={fits or (math.floor(low), math.ceil(high))}"
-        advice = "pass the range that the images have before a generator's rescale"
-        is_clip = outside <= 0.1 and not (most > 2 and fits == (-1, 1))
-        advice, code = clip if is_clip else (advice, value_range)
+        code = f"value_range={fits or (math.floor(low), math.ceil(high))}"
+        advice = "contrast comes before rescale and preprocess_input; pass the range there"
+        is_clip = outside <= 0.1 and high >= least + 0.1 * (most - least)  # and not another range
+        advice, code = clip if is_clip else (advice, code)
         expected = f"the value_range {least:g} to {most:g}"
         return Fault(f"values from {low:.6g} to {high:.6g}", expected, advice, code)
     from_zero = low >= -high / 5  # but for what a spline may add
@@ -535,9 +515,7 @@ def check_color(color: Color) -> Color:
     return color
 
 
-def sides_of_tile(
-    kernel_size: int | tuple[int, int] | None, image_sides: tuple[int, ...]
-) -> list[int]:
+def sides_of_tile(kernel_size: Any, image_sides: tuple[int, ...]) -> list[int]:
     """The tile's height and width."""
     if kernel_size is None:
         return [max(8, side // 8) for side in image_sides]

@@ -45,23 +45,20 @@ def as_preprocessing_function(
         are taken to be nearly black, with one warning: for them say (0, 1).
     seed : int or None
         Of the choice of images. None draws anew each time. With a seed, the same images are
-        chosen again by any number of threads, and of worker processes that are forked, in
-        the first epoch and in each later one. Worker processes that get a copy (spawned
-        ones, as on Windows and macOS) draw anew.
+        chosen again by any number of threads and of forked worker processes, in each epoch
+        others. Spawned workers (as on Windows and macOS), which get a copy, draw anew.
     by : {"content", "order"}
-        What a seed's choice hangs on: an image's content and how often it has come by,
-        whatever the order; or the number of the call. Two functions with one seed and
-        "order" keep two streams in step (two resolutions, say), if both get their images one
-        after the other, in one thread.
+        What a seed's choice hangs on: an image's content and how often it has come by; or
+        the number of the call. Two functions with one seed and "order" keep two streams in
+        step (two resolutions, say), if both get their images one by one, in one thread.
 
     Returns
     -------
     callable
         (H, W, C) float in ``value_range`` to a new array of the same shape, dtype and range;
-        uint8 and uint16 too, if their range lies in it, and then the result is rounded. It
-        can be pickled if the transform can. With a seed it keeps a table of at most 16 MB:
-        from some 100,000 different images on, an image may be counted with another one,
-        and then the order plays a part in its choice.
+        uint8 and uint16 too, if their range lies in it, rounded. It can be pickled if the
+        transform can. With a seed it keeps a table of 16 MB: from some 100,000 different
+        images on, one may be counted with another, so that the order plays a part.
 
     Raises
     ------
@@ -121,11 +118,9 @@ def as_dataset_map(
 def quiet_startup() -> Iterator[None]:
     """Keep quiet while TensorFlow is imported; use as ``with quiet_startup(): import ...``.
 
-    Its compiled part writes messages with timestamps straight to the process's standard error
-    before any setting of TensorFlow's can stop it, and they would end up in a notebook's
-    outputs. They are left out; what else is written there meanwhile, by any thread, comes
-    afterwards. Errors of the import itself are raised as ever; that it is not installed is said
-    with the extra that brings it.
+    Its compiled part writes lines with timestamps straight to the process's standard error, which
+    no setting stops and a notebook would show. They are left out; what any thread writes there
+    meanwhile comes afterwards. If it is not installed, the error names the extra that brings it.
     """
     with contextlib.ExitStack() as stack:
         heard = None

@@ -386,3 +386,10 @@ def test_signatures_are_the_published_ones():
         "(images, kernel_size=None)",
         "(images, kernel_size=None, clip_limit=0.03)",
     ]
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
+def test_a_dtype_is_numpys_own(transform, dtype):
+    """Compiled code of others compares dtypes by identity."""
+    assert transform(np.zeros((9, 9, 3), dtype)).dtype is np.dtype(dtype)
