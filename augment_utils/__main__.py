@@ -8,7 +8,6 @@ import click
 
 from augment_utils.datasets import download_cifar10, load_cifar10, save_npz
 
-
 UNFETCHED = """CIFAR-10 could not be fetched: %s
 The notebooks run without it, on photo patches; or set AUGMENT_DATA to a file, or KERAS_HOME to a
 folder for it with 200 MB of room."""
