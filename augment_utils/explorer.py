@@ -43,6 +43,7 @@ PHOTOGRAPHS = sorted(
     {*datasets.PHOTOGRAPHS.values(), "camera", "moon", "page", "retina"} - {"stereo_motorcycle"}
 )
 MOST_PIXELS, LARGEST_SIDE_DRAWN = 2048 * 2048, 480
+WHITES = (1, 255, 4095, 65535)  # of floats, and of whole numbers of 8, 12 and 16 bits
 WARNING = "Dead zone:"
 
 # ipywidgets 8.1 gives the handle of a slider no name and rounds what it says of its value. Each
@@ -123,11 +124,8 @@ class Explorer(widgets.VBox):
 
     def _repr_mimebundle_(self, **kwargs):
         """The widget, and its picture for a page without a kernel."""
-        panels = self._visible()
-        fig = plot_histograms(
-            [self.chosen.pixels, *(panel.result for panel in panels)],
-            ["original", *(panel.title for panel in panels)],
-        )
+        results = [(self.chosen.pixels, "original"), *((p.result, p.title) for p in self.visible)]
+        fig = plot_histograms(*zip(*results, strict=True))
         plt.close(fig)
         view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
         data = {
@@ -157,9 +155,6 @@ class Explorer(widgets.VBox):
             self.problem = f"Not shown: {error}. The last image stays."
         self._draw()
 
-    def _visible(self):
-        return self.panels if self.compared.value else self.panels[:1]
-
     def _draw(self, change=None):
         """Show, and say, what the controls ask for."""
         show_only_if(self.source.value == TRAINING, self.number)
@@ -167,9 +162,10 @@ class Explorer(widgets.VBox):
         role, words = ' role="alert"' if self.problem else "", self.problem or self.chosen.note
         self.message.value = f"<div{role}>{html.escape(words)}</div>"
         show_only_if(bool(words), self.message)
-        for panel in self._visible():
+        self.visible = self.panels if self.compared.value else self.panels[:1]
+        for panel in self.visible:
             panel.draw(self.chosen)
-        said = [panel.words for panel in self._visible()]
+        said = [panel.words for panel in self.visible]
         if self.compared.value:
             one, other = (panel.result.astype(int) for panel in self.panels)
             apart = over_channels(np.abs(one - other))
@@ -372,10 +368,10 @@ def find_image(image: Any) -> Chosen:
     if image in data.class_names:
         row = int(np.argmax(data.y_train == data.class_names.index(image)))
     if row not in range(len(data.x_train)):
+        names = ", ".join([*data.class_names, *PHOTOGRAPHS])
         raise ValueError(
             f"got image={image!r}, expected the number of a training image (0 to "
-            f"{len(data.x_train) - 1}), a class ({', '.join(data.class_names)}), a photograph "
-            f"({', '.join(PHOTOGRAPHS)}), the path of a file that is there, or an image"
+            f"{len(data.x_train) - 1}), one of {names}, a file that is there, or an image"
         )
     name = f"training image {row} ({data.class_names[data.y_train[row]]})"
     return Chosen(data.x_train[row], "", name, f"au.load_cifar10().x_train[{row}]")
@@ -460,11 +456,9 @@ def _as_bytes(pixels):
     values = pixels.astype(float)
     finite = values[np.isfinite(values)]
     low, high = (finite.min(), finite.max()) if finite.size else (0, 1)
-    slack = 0.1 if pixels.dtype.kind == "f" else 0  # for what splines leave outside
-    black, white = low, high
-    for usual in (255, 4095, 65535) if pixels.dtype.kind in "ui" else (1, 255, 4095, 65535):
-        if usual / 100 < high <= usual * (1 + slack) and low >= -slack * high:
-            black, white = 0, usual
-            break
+    is_float, is_whole = pixels.dtype.kind == "f", pixels.dtype.kind in "ui"
+    slack = high / 10 if is_float else 0  # for what splines leave outside
+    tops = [top for top in WHITES[is_whole:] if top / 100 < high <= top + slack and low >= -slack]
+    black, white = (0, tops[0]) if tops else (low, high)
     share = np.clip((values - black) / (white - black or 1), 0, 1)
     return np.rint(255 * np.nan_to_num(share)).astype(np.uint8), black, white
