@@ -114,14 +114,12 @@ class Dataset:
         rng = None if seed is None else np.random.default_rng(seed)
         renumber = np.full(len(self.class_names), -1)
         renumber[labels] = np.arange(len(labels))
-        arrays = []
-        for split, x, y, size in (
-            ("train", self.x_train, self.y_train, train),
-            ("test", self.x_test, self.y_test, test),
-        ):
-            rows = _balanced_rows(y, labels, size, split, rng)
-            arrays += [x[rows], renumber[y[rows]]]
-        return Dataset(*arrays, names, f"part of {self.name.removeprefix('part of ')}")
+        train_rows = _balanced_rows(self.y_train, labels, train, "train", rng)
+        test_rows = _balanced_rows(self.y_test, labels, test, "test", rng)
+        name = f"part of {self.name.removeprefix('part of ')}"
+        x_train, y_train = self.x_train[train_rows], renumber[self.y_train[train_rows]]
+        x_test, y_test = self.x_test[test_rows], renumber[self.y_test[test_rows]]
+        return Dataset(x_train, y_train, x_test, y_test, names, name)
 
 
 def load_cifar10(path: str | os.PathLike | None = None) -> Dataset:

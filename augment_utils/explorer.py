@@ -124,8 +124,8 @@ class Explorer(widgets.VBox):
 
     def _repr_mimebundle_(self, **kwargs):
         """The widget, and its picture for a page without a kernel."""
-        results = [(self.chosen.pixels, "original"), *((p.result, p.title) for p in self.visible)]
-        fig = plot_histograms(*zip(*results, strict=True))
+        images = [self.chosen.pixels, *(panel.result for panel in self.visible)]
+        fig = plot_histograms(images, ["original", *(panel.title for panel in self.visible)])
         plt.close(fig)
         view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
         data = {
