@@ -5,8 +5,7 @@ Contrast, brightness and fog are those of CIFAR-10-C, with its constants; gamma 
 References
 ----------
 D. Hendrycks, T. Dietterich: Benchmarking neural network robustness to common corruptions and
-perturbations. ICLR 2019; the constants are in the authors' `make_cifar_c.py`
-(https://github.com/hendrycks/robustness). Ours are written anew, for whole batches.
+perturbations. ICLR 2019; constants in `make_cifar_c.py` (https://github.com/hendrycks/robustness).
 A. Fournier, D. Fussell, L. Carpenter: Computer rendering of stochastic models.
 Communications of the ACM 25(6):371-384, 1982 (the midpoint displacement that makes the fog).
 """
@@ -75,8 +74,8 @@ def fog(images: np.ndarray, severity: int, seed: int = 0) -> np.ndarray:
 
     v' = (v + c f) m / (m + c), with f the cloud in 0..1, m the largest value of the image, and
     c = 0.2, 0.5, 0.75, 1, 1.5. The cloud's roughness falls by 3, 3, 2.5, 2, 1.75 an octave.
-    Each image of a batch gets another cloud, by the seed; the first gets the one that it would get
-    alone. Parameters, result and errors as :func:`contrast`.
+    Each image of a batch gets another cloud, by the seed; the first the one that it gets alone.
+    Parameters, result and errors as :func:`contrast`.
     """
     thickness, decay = _constant(FOG, severity)
 
@@ -105,9 +104,8 @@ CORRUPTIONS = {"contrast": contrast, "brightness": brightness, "fog": fog, "gamm
 def plasma(count: int, side: int, decay: float, seed: int = 0) -> np.ndarray:
     """Clouds by the diamond-square algorithm of Fournier et al., tiling at the edges.
 
-    Their side is a power of two, at least 2. The random part of a new point is divided by ``decay``
-    from one octave to the next: the larger, the smoother the cloud. The result is (count, side,
-    side), float64; each cloud lies in 0..1, and reaches both.
+    Their side is a power of two, at least 2; each octave's random part is that of the last over
+    ``decay``. The result is (count, side, side), float64; each cloud reaches 0 and 1.
     """
     generators = np.random.default_rng(seed).spawn(count)
     clouds, step, roughness = np.zeros((count, side, side)), side, 1.0
@@ -140,8 +138,7 @@ def _constant(constants, severity):
 def _on_unit_batch(images, change):
     """Apply a change of a float batch (N, H, W, C) in 0..1 to what images may be."""
     batch = as_batch(images)
-    top = np.iinfo(batch.dtype).max if batch.dtype.kind == "u" else 1
-    changed = np.clip(change(batch / top if top > 1 else batch.astype(np.float64)), 0, 1)
     # a hair above 255, so that a whole number stays one in spite of rounding
-    levels = changed * (top + 1e-9) if top > 1 else changed
-    return levels.astype(images.dtype).reshape(images.shape)
+    top, hair = (np.iinfo(batch.dtype).max, 1e-9) if batch.dtype.kind == "u" else (1, 0)
+    changed = np.clip(change(batch.astype(np.float64) / top), 0, 1) * (top + hair)
+    return changed.astype(images.dtype).reshape(images.shape)

@@ -95,12 +95,8 @@ class Dataset:
         classes : sequence of str or None
             The classes to keep; labels are renumbered in this order.
         seed : int or None
-            None takes the first images of each class; an int draws them at random.
-
-        Returns
-        -------
-        Dataset
-            With the images in their original order, and ``name`` saying what was taken.
+            None takes the first images of each class; an int draws them at random. They stay
+            in their original order.
 
         Raises
         ------
@@ -116,18 +112,14 @@ class Dataset:
             )
         labels = [self.class_names.index(name) for name in names]
         rng = None if seed is None else np.random.default_rng(seed)
-        train_rows = _balanced_rows(self.y_train, labels, train, "train", rng)
-        test_rows = _balanced_rows(self.y_test, labels, test, "test", rng)
         renumber = np.full(len(self.class_names), -1)
         renumber[labels] = np.arange(len(labels))
-        return Dataset(
-            self.x_train[train_rows],
-            renumber[self.y_train[train_rows]],
-            self.x_test[test_rows],
-            renumber[self.y_test[test_rows]],
-            names,
-            f"part of {self.name.removeprefix('part of ')}",
-        )
+        train_rows = _balanced_rows(self.y_train, labels, train, "train", rng)
+        test_rows = _balanced_rows(self.y_test, labels, test, "test", rng)
+        name = f"part of {self.name.removeprefix('part of ')}"
+        x_train, y_train = self.x_train[train_rows], renumber[self.y_train[train_rows]]
+        x_test, y_test = self.x_test[test_rows], renumber[self.y_test[test_rows]]
+        return Dataset(x_train, y_train, x_test, y_test, names, name)
 
 
 def load_cifar10(path: str | os.PathLike | None = None) -> Dataset:
@@ -142,16 +134,10 @@ def load_cifar10(path: str | os.PathLike | None = None) -> Dataset:
         An ``.npz`` with ``x_train``, ``y_train``, ``x_test`` and ``y_test``, the official
         ``cifar-10-python.tar.gz``, or the folder it unpacks to. Nothing in it can run code.
 
-    Returns
-    -------
-    Dataset
-
     Raises
     ------
-    FileNotFoundError
-        The path does not exist.
-    ValueError
-        It is truncated, corrupt or wrongly shaped; the message names the file.
+    FileNotFoundError, ValueError
+        The path does not exist, or is truncated, corrupt or wrongly shaped.
 
     References
     ----------
@@ -173,7 +159,7 @@ def load_cifar10(path: str | os.PathLike | None = None) -> Dataset:
 def load_photo_patches(
     train_per_class: int = 500, test_per_class: int = 100, seed: int = 0
 ) -> Dataset:
-    """Cut 32 × 32 patches from ten photographs that scikit-image ships: no download.
+    """Cut 32 × 32 patches from ten photographs that scikit-image ships, one class each.
 
     Parameters
     ----------
@@ -182,11 +168,6 @@ def load_photo_patches(
         quarters, for the test in the rest, so that no pixel is in both.
     seed : int
         Of the places and of the order.
-
-    Returns
-    -------
-    Dataset
-        Its classes are the photographs. Grey photographs are repeated in R, G and B.
 
     Raises
     ------
@@ -235,8 +216,10 @@ def find_cached_archive() -> Path | None:
     """Path of the official archive in Keras' cache if its SHA-256 is right, else None."""
     for name in ARCHIVE_NAMES:
         path = _cache_folder() / name
-        if path.is_file() and _sha256_of_file(path) == CIFAR10_SHA256:
-            return path
+        if path.is_file():
+            with open(path, "rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() == CIFAR10_SHA256:
+                    return path
     return None
 
 
@@ -257,10 +240,9 @@ def is_cifar10(dataset: Dataset) -> bool:
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike) -> Iterator[IO[bytes]]:
-    """A file open for bytes, which gets the name `path` when the block ends without an error.
+    """A file open for bytes, which replaces `path` when the block ends without an error.
 
-    Otherwise what stood there before still does. Two processes that write the same file do not
-    meet: the last one's stays.
+    Of two processes that write the same file, the last one's stays.
     """
     path = Path(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
@@ -408,23 +390,16 @@ def _checked(arrays, class_names):
         raise ValueError(f"its class_names are {class_names!r}, expected text")
     for split in ("train", "test"):
         images, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
+        x, y = (f"{each.dtype} of shape {each.shape}" for each in (images, labels))
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (32, 32, 3):
-            raise ValueError(
-                f"x_{split} is {images.dtype} of shape {images.shape}, "
-                "expected uint8 (N, 32, 32, 3)"
-            )
+            raise ValueError(f"x_{split} is {x}, expected uint8 (N, 32, 32, 3)")
         if labels.dtype.kind not in "iu" or labels.shape not in [(len(images),), (len(images), 1)]:
-            raise ValueError(
-                f"y_{split} is {labels.dtype} of shape {labels.shape}, "
-                f"expected {len(images)} integers"
-            )
+            raise ValueError(f"y_{split} is {y}, expected {len(images)} integers")
         if len(images) == 0:
             raise ValueError(f"x_{split} holds no image")
         if labels.min() < 0 or labels.max() >= len(class_names):
-            raise ValueError(
-                f"y_{split} goes from {labels.min()} to {labels.max()}, "
-                f"expected labels 0 to {len(class_names) - 1}"
-            )
+            ends = f"goes from {labels.min()} to {labels.max()}"
+            raise ValueError(f"y_{split} {ends}, expected labels 0 to {len(class_names) - 1}")
     labels = {key: arrays[key].astype(np.int64).reshape(-1) for key in ("y_train", "y_test")}
     return arrays | labels
 
@@ -452,26 +427,19 @@ def _balanced_rows(labels, classes, size, split, rng):
 
 
 def _cut_patches(photo, count, name, rng):
-    places = [n - PATCH_SIDE + 1 for n in photo.shape[:2]]
-    if not isinstance(count, (int, np.integer)) or not 1 <= count <= places[0] * places[1]:
+    windows = np.lib.stride_tricks.sliding_window_view(photo, (PATCH_SIDE, PATCH_SIDE, 3))
+    places = windows[:, :, 0].shape[:2]
+    most = places[0] * places[1]
+    if not isinstance(count, (int, np.integer)) or not 1 <= count <= most:
         raise ValueError(
-            f"got {count} patches per class, expected 1 to {places[0] * places[1]} "
+            f"got {count} patches per class, expected 1 to {most} "
             f"(the different places in this part of {name!r})"
         )
-    corners = rng.choice(places[0] * places[1], count, replace=False)
-    rows, columns = np.unravel_index(corners, places)
-    return np.stack(
-        [photo[r : r + PATCH_SIDE, c : c + PATCH_SIDE] for r, c in zip(rows, columns, strict=True)]
-    )
+    return windows[:, :, 0][np.unravel_index(rng.choice(most, count, replace=False), places)]
 
 
 def _cache_folder():
     return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets"
-
-
-def _sha256_of_file(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sha256(*arrays):

@@ -1,53 +1,50 @@
 """The live explorer: move a slider and see image, histogram, CDF and difference change."""
 
 import base64
+import contextlib
 import functools
 import html
-import inspect
+import io
 import math
 import os
-import tempfile
-import warnings
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import skimage
+import tifffile
 
 try:
     import ipywidgets as widgets
-    import traitlets
-    from matplotlib.figure import Figure
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    import matplotlib.pyplot as plt
+    from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+    from traitlets import TraitError
 except ModuleNotFoundError as missing:
     missing.msg += "; the explorer needs augment-utils' extra `notebooks`"
     raise
 
 import augment_utils as au
 from augment_utils import datasets
-from augment_utils.contrast import COLORS, find_fault, refuse_unless_good
-from augment_utils.plotting import draw_histogram, draw_image, label_histogram, to_png
+from augment_utils.contrast import COLORS
+from augment_utils.plotting import GREY, plot_histograms, to_png
 
-TRANSFORMS: dict[str, tuple[str, str]] = {  # the function of augment_utils, its settings in words
-    "none": ("", "unchanged"),
-    "stretching": ("contrast_stretching", "percentiles {low:g} to {high:g}, {color}"),
-    "HE": ("histogram_equalization", "{color}"),
-    "AHE": ("adaptive_histogram_equalization", "tiles of {kernel_size} pixels"),
-    "CLAHE": ("clahe", "tiles of {kernel_size} pixels, clip limit {clip_limit:g}"),
+TRANSFORMS: dict[str, tuple[Callable[..., np.ndarray] | None, list[str]]] = {
+    "none": (None, []),
+    "stretching": (au.contrast_stretching, ["low", "high", "color"]),
+    "HE": (au.histogram_equalization, ["color"]),
+    "AHE": (au.adaptive_histogram_equalization, ["kernel_size"]),
+    "CLAHE": (au.clahe, ["kernel_size", "clip_limit"]),
 }
-COLOR_WORDS = {"joint": "R, G, B together", "channel": "R, G, B each", "value": "V alone"}
-
-TRAINING, PHOTOGRAPH, FILE, ARRAY = "training images", "photographs", "a file", "an array"
+TRAINING = "training images"
 # functions of skimage.data whose files are in its wheel; a stereo pair is not one photograph
 PHOTOGRAPHS = sorted(
     {*datasets.PHOTOGRAPHS.values(), "camera", "moon", "page", "retina"} - {"stereo_motorcycle"}
 )
-ANY = "any"
-MOST_PIXELS = 2048 * 2048
-
+MOST_PIXELS, LARGEST_SIDE_DRAWN = 2048 * 2048, 480
+WHITES = (1, 255, 4095, 65535)  # of floats, and of whole numbers of 8, 12 and 16 bits
 WARNING = "Dead zone:"
-LAYOUT = "Original, result and difference; histogram and CDF under the first two."
 
 # ipywidgets 8.1 gives the handle of a slider no name and rounds what it says of its value. Each
 # new picture mends that, and lets the text below it be spoken when it changes.
@@ -61,25 +58,18 @@ FOR_SCREEN_READERS = (
 )
 
 
-def explore(
-    image: int | str | os.PathLike | np.ndarray = 10,
-    transform: str = "CLAHE",
-    compare: dict | None = None,
-    **settings: float | str,
-) -> "Explorer":
+class Explorer(widgets.VBox):
     """Show an image beside what a transform makes of it, with a slider for each setting.
 
-    The line of code that it gives needs ``import augment_utils as au`` and ``import skimage``;
-    for a file that is not shown as it is ``import augment_utils.explorer``, and for an array
-    the array as ``image``, and ``import numpy as np``.
+    In a notebook a widget, on a page without a kernel a picture of it. The line of code that it
+    gives needs ``import augment_utils as au``, ``import skimage`` and, for an array, ``image``.
 
     Parameters
     ----------
     image : int, str, path, or image
-        The number of a training image of :func:`augment_utils.load_cifar10`; or one of
-        scikit-image's photographs (``"camera"``, ...), or a class (``"ship"``: its first
-        image), or the path of a file that :func:`read_image` reads; or one image as an array,
-        or as what an array can be made of.
+        The number of a training image of :func:`augment_utils.load_cifar10`, or a class
+        (``"ship"``: its first image); one of scikit-image's photographs (``"camera"``, ...); or
+        what :func:`read_image` takes.
     transform : {"none", "stretching", "HE", "AHE", "CLAHE"}
     compare : dict or None
         The settings of a second panel, as far as they differ from the first, such as
@@ -87,424 +77,227 @@ def explore(
     **settings
         As the functions of :mod:`augment_utils.contrast` take them.
 
-    Returns
-    -------
-    Explorer
-        A widget, and a picture of it for pages without a kernel.
-
     Raises
     ------
-    ValueError
-        There is no such image, transform or setting, or the file cannot be shown.
+    TypeError, ValueError
+        There is no such image, transform or setting, or it cannot be shown.
     """
-    return Explorer(image, {"transform": transform, **settings}, compare)
 
-
-class Explorer(widgets.VBox):
-    """The choice of an image, a panel for each of two settings, and how the two differ."""
-
-    def __init__(self, image: Any, settings: dict, compare: dict | None = None) -> None:
-        self.chooser = ImageChooser(image, self._draw)
-        self.compared = widgets.Checkbox(
-            compare is not None, description="Compare with a second setting", indent=False
+    def __init__(
+        self,
+        image: Any = 10,
+        transform: str = "CLAHE",
+        compare: dict | None = None,
+        **settings: float | str,
+    ) -> None:
+        self.source = widgets.Dropdown(description="Image from", layout={"width": "18em"})
+        self.number = widgets.IntText(description="Number", layout={"width": "12em"})
+        # Jupyter's server drops a larger message, and with it the connection
+        self.upload = widgets.FileUpload(
+            accept="image/*", description="Upload a file, up to 9 MB", layout={"width": "17em"}
         )
-        self.comparison = widgets.HTML()
-        self.panels = [
-            Panel("A", self.chooser.chosen, settings, self._say_difference),
-            Panel("B", self.chooser.chosen, settings | (compare or {}), self._say_difference),
-        ]
+        self.compared = widgets.Checkbox(
+            compare is not None, description="Compare two settings", indent=False
+        )
+        self.compared.layout.width = "auto"
+        self.message, self.comparison, self.problem = widgets.HTML(), widgets.HTML(), ""
+        self._offer(find_image(image))
+        if isinstance(image, (int, np.integer)):
+            self.source.value, self.number.value = TRAINING, image
+        one = {"transform": transform, **settings}
+        other = one | (compare or {})
+        self.panels = [Panel("A", self.chosen, one), Panel("B", self.chosen, other)]
         self._draw()
-        self.compared.observe(self._draw, "value")
-        one, other = self.panels
-        super().__init__([self.chooser, one, self.compared, other, self.comparison])
+        chooser = [self.source, self.number, self.upload]
+        for control in chooser:
+            control.observe(self._choose, "value")
+        for control in (self.compared, *(c for p in self.panels for c in p.controls.values())):
+            control.observe(self._draw, "value")
+        rows = [widgets.HBox([*chooser, self.compared]), widgets.HBox(self.panels)]
+        for row in rows:
+            row.layout.flex_flow = "row wrap"
+        super().__init__([rows[0], self.message, self.comparison, rows[1]])
         self.add_class("explorer")
         self.comparison.add_class("readout")
-
-    @property
-    def words(self) -> str:
-        """What is shown, for who cannot see it."""
-        return " ".join([*(panel.words for panel in self._visible()), self.difference]).strip()
 
     _ipython_display_ = None  # of ipywidgets 7, which Colab has: it would come before the other
 
     def _repr_mimebundle_(self, **kwargs):
         """The widget, and its picture for a page without a kernel."""
-        png = to_png(*(panel.figure for panel in self._visible()))
+        images = [self.chosen.pixels, *(panel.result for panel in self.visible)]
+        fig = plot_histograms(images, ["original", *(panel.title for panel in self.visible)])
+        plt.close(fig)
         view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
         data = {
             "application/vnd.jupyter.widget-view+json": view,
-            "image/png": base64.b64encode(png).decode(),
+            "image/png": base64.b64encode(to_png(fig)).decode(),
             "text/plain": f"<Explorer: {self.words}>",
         }
-        return data, {"image/png": {"alt": f"{LAYOUT} {self.words}"}}
+        alt = f"The original and each result over its histogram with its CDF. {self.words}"
+        return data, {"image/png": {"alt": alt}}
 
-    def _visible(self):
-        return self.panels if self.compared.value else self.panels[:1]
+    def _offer(self, chosen):
+        """Choose an image that is given, and keep it in the list."""
+        self.given = self.chosen = chosen
+        self.source.options = [*dict.fromkeys([chosen.name, TRAINING, *PHOTOGRAPHS])]
+        self.source.value = chosen.name
+
+    def _choose(self, change):
+        source, self.problem = self.source.value, ""
+        try:
+            if change["owner"] is self.upload:
+                self._offer(_uploaded(self.upload.value))
+            elif source == self.given.name:
+                self.chosen = self.given
+            else:
+                self.chosen = find_image(self.number.value if source == TRAINING else source)
+        except (TypeError, ValueError) as error:
+            self.problem = f"Not shown: {error}. The last image stays."
+        self._draw()
 
     def _draw(self, change=None):
+        """Show, and say, what the controls ask for."""
+        show_only_if(self.source.value == TRAINING, self.number)
         show_only_if(self.compared.value, self.panels[1], self.comparison)
-        for panel in self._visible():
-            panel.show(self.chooser.chosen)
-        self._say_difference()
-
-    def _say_difference(self):
-        self.difference = ""
+        role, words = ' role="alert"' if self.problem else "", self.problem or self.chosen.note
+        self.message.value = f"<div{role}>{html.escape(words)}</div>"
+        show_only_if(bool(words), self.message)
+        self.visible = self.panels if self.compared.value else self.panels[:1]
+        for panel in self.visible:
+            panel.draw(self.chosen)
+        said = [panel.words for panel in self.visible]
         if self.compared.value:
             one, other = (panel.result.astype(int) for panel in self.panels)
             apart = over_channels(np.abs(one - other))
-            self.difference = "A and B are the same picture, pixel by pixel."
-            if apart.any():
-                where, most = _percent(apart > 0), apart.max()
-                self.difference = (
-                    f"A and B differ at {where} of the pixels, by {most} grey levels at most."
-                )
-        self.comparison.value = f"<p>{self.difference}</p>"
+            where = f"at {_percent(apart > 0)} of the pixels, by {apart.max()} grey levels at most"
+            same = "A and B are the same picture, pixel by pixel."
+            said.append(f"A and B differ {where}." if apart.any() else same)
+            self.comparison.value = said[-1]
+        self.words = " ".join(said)
+
+
+explore = Explorer  # which reads better where it is called
 
 
 class Panel(widgets.HBox):
     """One setting: its controls, the picture, what it shows in words, and the line of code."""
 
-    def __init__(
-        self, name: str, chosen: "Chosen", settings: dict, on_change: Callable[[], object]
-    ) -> None:
-        look = {"style": {"description_width": "7em"}, "layout": {"width": "22em"}}
-        slider = functools.partial(widgets.FloatSlider, **look)
+    def __init__(self, name: str, chosen: "Chosen", settings: dict) -> None:
+        look = {"style": {"description_width": "7em"}, "layout": {"width": "auto"}}
+        percentile = functools.partial(widgets.FloatSlider, step=0.5, readout_format=".1f", **look)
         self.controls = {
             "transform": widgets.Dropdown(options=list(TRANSFORMS), **look),
-            "low": slider(2, min=0, max=49, step=0.5, readout_format=".1f"),
-            "high": slider(98, min=51, max=100, step=0.5, readout_format=".1f"),
+            "low": percentile(2, min=0, max=49),
+            "high": percentile(98, min=51, max=100),
             "color": widgets.Dropdown(options=list(COLORS), value="value", **look),
             "kernel_size": widgets.IntSlider(min=4, **look),
-            "clip_limit": slider(0.03, min=0.005, max=1, step=0.005, readout_format=".3f"),
+            "clip_limit": widgets.FloatLogSlider(0.03, min=-3, max=0, step=0.02, **look),
         }
-        self.button = widgets.Button(
-            description=f"{name}: show the line of code", layout=look["layout"]
-        )
-        self.line = widgets.Textarea(description=f"{name}: code", rows=6, **look)
-        self.picture, self.readout = widgets.HTML(), widgets.HTML()
-        self.readout.add_class("readout")
-        show_only_if(False, self.line)
-        self.button.on_click(lambda _: show_only_if(True, self.line))
-        self.name, self.chosen, self.on_change = name, chosen, on_change
-        self._fit_tiles()
-        self._set(settings)
         for key, control in self.controls.items():
             control.description = f"{name}: {key}"
-            control.observe(self._changed, "value")
-        self._make_figure()
-        left = widgets.VBox([*self.controls.values(), self.button, self.line])
-        right = widgets.VBox([self.picture, self.readout])
-        right.layout = {"flex": "1 1 24em", "max_width": "800px"}  # below, where there is no room
-        super().__init__([left, right], layout={"flex_flow": "row wrap"})
-
-    def show(self, chosen: "Chosen") -> None:
-        """Draw an image, with tiles of the usual size if it is of another size than the last."""
-        resized = chosen.pixels.shape[:2] != self.chosen.pixels.shape[:2]
-        self.chosen = chosen
-        if resized:
-            self._fit_tiles()
-        self._draw()
-
-    def _fit_tiles(self):
-        sides, kernel_size = self.chosen.pixels.shape[:2], self.controls["kernel_size"]
-        self.fitting = True
-        kernel_size.max = max(8, *sides)
-        kernel_size.value = max(8, min(sides) // 8)
-        self.fitting = False
-
-    def _set(self, settings):
+        self.line = widgets.Textarea(description=f"{name}: code", rows=2, **look)
+        self.picture, self.readout = widgets.HTML(), widgets.HTML()
+        self.readout.add_class("readout")
+        self.name, self.chosen = name, chosen
+        self._fit_tiles()
         for key, value in settings.items():
             if key not in self.controls:
                 raise ValueError(f"got {key}={value!r}, expected settings of {[*self.controls]}")
-            control = self.controls[key]
-            try:
-                control.value = value
-            except traitlets.TraitError as error:
-                raise ValueError(f"got {key}={value!r}: {error}") from error
-            if control.value != value:
-                raise ValueError(f"got {key}={value!r}, expected {control.min} to {control.max}")
+            with contextlib.suppress(TraitError):
+                self.controls[key].value = value
+            if (nearest := self.controls[key].value) != value:
+                raise ValueError(f"got {key}={value!r}, expected such as {key}={nearest!r}")
+        left = widgets.VBox([*self.controls.values(), self.line], layout={"flex": "1 1 22em"})
+        right = widgets.VBox([self.picture, self.readout])
+        right.layout = {"flex": "99 1 24em", "max_width": "640px"}  # below, where there is no room
+        super().__init__([left, right], layout={"flex_flow": "row wrap", "flex": "1 1 28em"})
 
-    def _changed(self, change):
-        if not self.fitting:
-            self._draw()
-            self.on_change()
+    def _fit_tiles(self):
+        sides, kernel_size = self.chosen.pixels.shape[:2], self.controls["kernel_size"]
+        with kernel_size.hold_trait_notifications():
+            kernel_size.max = max(8, *sides)
+            kernel_size.value = max(8, min(sides) // 8)
 
-    def _draw(self):
-        """Transform the image, and show the result in every way."""
-        image, transform = self.chosen, self.controls["transform"].value
-        function, words = TRANSFORMS[transform]
-        names, is_grey = settings_of(transform), image.pixels.ndim == 2
+    def draw(self, chosen: "Chosen") -> None:
+        """Transform an image and show it all, with other tiles if it is of another size."""
+        if chosen is not self.chosen:
+            resized = chosen.pixels.shape[:2] != self.chosen.pixels.shape[:2]
+            self.chosen, self.line.value = chosen, ""
+            if resized:
+                self._fit_tiles()  # the control that this moves may come here first
+        transform = self.controls["transform"].value
+        function, names = TRANSFORMS[transform]
+        names = [name for name in names if name != "color" or chosen.pixels.ndim == 3]
         for key in [*self.controls][1:]:
             show_only_if(key in names, self.controls[key])
-        self.controls["color"].disabled = is_grey
-        values = {key: self.controls[key].value for key in names if key != "color" or not is_grey}
-        values = {k: round(v, 6) if isinstance(v, float) else v for k, v in values.items()}
-        self.result, code = image.pixels, image.code
-        if function:
-            self.result = getattr(au, function)(image.pixels, **values)
-            arguments = "".join(f", {key}={value!r}" for key, value in values.items())
-            code = f"au.{function}({code}{arguments})"
-        self.line.value = code + image.comment
-        said = words.format_map(
-            values | {"color": COLOR_WORDS.get(values.get("color", ""), "grey")}
-        )
-        self.words = f"{self.name}: {image.name}, {transform} ({said}). "
-        self.words += facts(image.pixels, self.result)
+        values = {key: self.controls[key].value for key in names}
+        values = {k: v if isinstance(v, str) else round(v, 6) for k, v in values.items()}
+        arguments = [f"{key}={value!r}" for key, value in values.items()]
+        code = ", ".join([chosen.code, *arguments])
+        code = f"au.{function.__name__}({code})" if function else code
+        if code == self.line.value:
+            return
+        self.line.value = code
+        self.result = function(chosen.pixels, **values) if function else chosen.pixels
+        self.title = f"{self.name}: {transform}"
+        self.words = f"{self.name}: {', '.join([chosen.name, transform, *arguments])}. "
+        self.words += facts(chosen.pixels, self.result)
         if transform == "CLAHE":
             self.words += limit_in_words(**values)
-        said_of_it = html.escape(self.words).replace(WARNING, f"<br><b>{WARNING}</b>")
-        self.readout.value = f"<p>{said_of_it}</p>"
-        self._draw_figure(f"{self.name}: {transform}\n{said}")
-        png = base64.b64encode(to_png(self.figure, small=False)).decode()
-        self.picture.value = (
-            f'<img alt="{LAYOUT} {html.escape(self.words)}" style="max-width: 100%" '
-            f'onload="{html.escape(FOR_SCREEN_READERS)}" src="data:image/png;base64,{png}">'
-        )
-
-    # ---- the figure: made once; a change replaces what is drawn in its axes
-
-    def _make_figure(self):
-        self.figure = Figure(figsize=(7.2, 4.1))
-        self.axes = self.figure.subplots(2, 3, height_ratios=(1.1, 1))
-        self.figure.subplots_adjust(0.11, 0.12, 0.96, 0.9, wspace=0.32, hspace=0.12)
-        self.cdf_axes = [axis.twinx() for axis in self.axes[1, :2]]
-        for i, cdf_axis in enumerate(self.cdf_axes):
-            label_histogram(self.axes[1, i], cdf_axis, first=i == 0, last=i == 1)
-        key = self.axes[1, 2]
-        key.imshow(np.arange(256)[np.newaxis], cmap="gray", aspect="auto")
-        key.set(xticks=(0, 128, 255), xticklabels=("-255", "0", "+255"), yticks=())
-        key.set(xlabel="change of grey level", box_aspect=0.1, anchor="NE")
-
-    def _draw_figure(self, title):
-        before, after = self.chosen.pixels, self.result
-        change = np.clip(128 + (after.astype(float) - before) / 2, 0, 255).astype(np.uint8)
-        for axis in (*self.axes[0], *self.axes[1, :2], *self.cdf_axes):
-            for artist in (*axis.images, *axis.patches, *axis.lines):
-                artist.remove()
-        height, width = before.shape[:2]
-        titles = f"original\n{height} × {width} pixels", title, "difference\n"
-        for axis, image, text in zip(self.axes[0], (before, after, change), titles, strict=True):
-            draw_image(axis, image, text, fontsize=9)
-        below = zip(self.axes[1], self.cdf_axes, (before, after), strict=False)
-        top = max(draw_histogram(*place, channels=False) for place in below)
-        for axis in self.axes[1, :2]:
-            axis.set_ylim(0, 1.05 * top)
+        words = html.escape(self.words)
+        marked = words.replace(WARNING, f"<br><b>{WARNING}</b>")
+        self.readout.value = f'<div style="line-height: 1.4">{marked}</div>'
+        self.picture.value = pictures(chosen.pixels, self.result, self.title, words)
 
 
-# ---- which image: the widgets that choose it, and what they refuse
+# ---- pictures and words
 
 
-class Chosen(NamedTuple):
-    """An image, its name, the code that makes it, what to know of that, and how it was changed."""
-
-    pixels: np.ndarray
-    name: str
-    code: str
-    comment: str = ""
-    note: str = ""
-
-
-class ImageChooser(widgets.VBox):
-    """Choose a training image, a photograph or a file; `chosen` is the last that could be had."""
-
-    def __init__(self, image: Any, on_choice: Callable[[], object]) -> None:
-        self.source = widgets.Dropdown(
-            options=[TRAINING, PHOTOGRAPH, FILE], description="Image from"
-        )
-        self.label = widgets.Dropdown(options=[ANY], description="Class")
-        self.number = widgets.BoundedIntText(max=0, description="Number")
-        self.photograph = widgets.Dropdown(options=PHOTOGRAPHS, description="Photograph")
-        self.path = widgets.Text(description="Path", continuous_update=False)
-        # Jupyter's server drops a larger message, and with it the connection
-        self.upload = widgets.FileUpload(
-            accept="image/*", description="Upload a file, up to 9 MB", layout={"width": "18em"}
-        )
-        self.message = widgets.HTML()
-        self.sources = {
-            TRAINING: (self.label, self.number),
-            PHOTOGRAPH: (self.photograph,),
-            FILE: (self.path, self.upload),
-        }
-        self._start_with(image)
-        self.chosen, self.on_choice = self._choice(), on_choice
-        self.message.value = _said(self.chosen)
-        controls = [self.source, *(c for group in self.sources.values() for c in group)]
-        for control in controls:
-            control.observe(self._choose, "value")
-        self._show_what_applies()
-        row = widgets.HBox(controls, layout={"flex_flow": "row wrap"})
-        super().__init__([row, self.message])
-
-    def _start_with(self, image):
-        is_path = isinstance(image, (str, os.PathLike))
-        if is_path and image in PHOTOGRAPHS:
-            self.source.value, self.photograph.value = PHOTOGRAPH, image
-        elif is_path and Path(image).is_file():
-            self.source.value, self.path.value = FILE, os.fspath(image)
-        elif not is_path and not np.isscalar(image) and image is not None:
-            self.array = _to_show(image)
-            self.sources[ARRAY] = ()
-            self.source.options = [*self.sources]
-            self.source.value = ARRAY
-        else:
-            self._training_images()
-            if is_path and image in self.label.options:
-                self.label.value = image
-            elif isinstance(image, (int, np.integer)) and 0 <= image <= self.number.max:
-                self.number.value = image
-            else:
-                raise ValueError(
-                    f"got image={image!r}, expected the number of a training image "
-                    f"(0 to {self.number.max}), a class ({', '.join(self.label.options[1:])}), "
-                    f"a photograph ({', '.join(PHOTOGRAPHS)}) or the path of a file"
-                )
-
-    def _choose(self, change):
-        self._show_what_applies()
-        try:
-            self.chosen = self._choice(change["owner"])
-        except (OSError, ValueError) as error:
-            problem = f"<b>Not shown:</b> {html.escape(str(error))}. The last image stays."
-            self.message.value = f'<p role="alert">{problem}</p>'
-        else:
-            self.message.value = _said(self.chosen)
-            self.on_choice()
-
-    def _show_what_applies(self):
-        for source, controls in self.sources.items():
-            show_only_if(source == self.source.value, *controls)
-
-    def _choice(self, owner=None):
-        """The image that the controls choose now; `owner` is the one that was used last."""
-        if self.source.value == PHOTOGRAPH:
-            name = self.photograph.value
-            return Chosen(getattr(skimage.data, name)(), name, f"skimage.data.{name}()")
-        if self.source.value == FILE:
-            if owner is self.upload:
-                return _uploaded(self.upload.value)
-            return _chosen_file(self.path.value, self.path.value)
-        if self.source.value == ARRAY:
-            return self.array
-        data, rows = self._training_images(), np.arange(self.total)
-        if self.label.value != ANY:
-            rows = np.flatnonzero(data.y_train == data.class_names.index(self.label.value))
-        self.number.max = len(rows) - 1
-        row = rows[self.number.value]
-        name = f"training image {row} ({data.class_names[data.y_train[row]]})"
-        return Chosen(data.x_train[row], name, f"au.load_cifar10().x_train[{row}]")
-
-    def _training_images(self):
-        """The data, read only if it is wanted; its classes become options."""
-        data = _load_once()
-        if len(self.label.options) == 1:
-            self.label.options = [ANY, *data.class_names]
-            self.total = len(data.y_train)
-            self.number.max = self.total - 1
-        return data
+def pictures(before: np.ndarray, after: np.ndarray, title: str, words: str) -> str:
+    """Original, result and difference with histograms and CDFs, as HTML of any width."""
+    change = np.clip(128 + (after.astype(float) - before) / 2, 0, 255).astype(np.uint8)
+    size = " × ".join(map(str, before.shape[:2]))
+    alt = f"Original and result; below, their histograms with CDF, and the difference. {words}"
+    cells = (
+        (4, f"original, {size} pixels", _image(before, alt)),
+        (4, title, _image(after)),
+        (3, "histogram and CDF", _histogram(before)),
+        (3, title, _histogram(after)),
+        (2, "difference", _image(change)),
+    )
+    inside = "".join(
+        f'<div style="grid-column: span {width}; min-width: 0">{caption}<br>{content}</div>'
+        for width, caption, content in cells
+    )
+    look = "display: grid; grid-template-columns: repeat(8, 1fr); gap: 0 8px; line-height: 1.3"
+    return f'<div style="{look}">{inside}</div>'
 
 
-def settings_of(transform: str) -> list[str]:
-    """The names of its settings, as its function has them."""
-    function = TRANSFORMS[transform][0]
-    return [*inspect.signature(getattr(au, function)).parameters][1:] if function else []
+def _image(image, alt=""):
+    picture, png = Image.fromarray(image), io.BytesIO()
+    scaling = "pixelated" if max(picture.size) < LARGEST_SIDE_DRAWN / 2 else "auto"
+    picture.thumbnail((LARGEST_SIDE_DRAWN, LARGEST_SIDE_DRAWN))
+    picture.save(png, "PNG", compress_level=1)
+    return (
+        f'<img alt="{alt}" style="width: 100%; image-rendering: {scaling}" '
+        f'onload="{html.escape(FOR_SCREEN_READERS)}" '
+        f'src="data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}">'
+    )
 
 
-def show_only_if(wanted: bool, *controls: widgets.Widget) -> None:
-    for control in controls:
-        control.layout.display = None if wanted else "none"
-
-
-# ---- files
-
-
-def read_image(path: str | os.PathLike) -> np.ndarray:
-    """A file's image, (H, W) or (H, W, 3), uint8, as a picture is shown.
-
-    Turned as its EXIF data says, without alpha, its palette looked up, 12 or 16 bits scaled to
-    bytes, and made smaller if it has more than 2,048 × 2,048 pixels.
-
-    Raises
-    ------
-    ValueError
-        There is no such file, or it is far too large, damaged, or no image; in words that do
-        not name its folder.
-    """
-    return _chosen_file(path, "").pixels
-
-
-def _chosen_file(path, code_path):
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path.name}: there is no such file" if path.name else "no file yet")
-    turned = ""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd files
-            try:
-                with Image.open(path) as picture:
-                    turned = "turned upright" if picture.getexif().get(274, 1) != 1 else ""
-                    chosen = _to_show(ImageOps.exif_transpose(picture))
-            except UnidentifiedImageError:
-                if path.suffix.lower() not in (".tif", ".tiff"):
-                    raise
-                chosen = _to_show(skimage.io.imread(path))  # knows more of them
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{path.name} holds no image, or none of a kind known here") from error
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{path.name} is too large: {error}") from error
-    except OSError as error:
-        raise ValueError(f"{path.name} is damaged or cut short ({error})") from error
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path.name} {error}") from error
-    note = ", ".join(filter(None, (turned, chosen.note)))
-    reader = "au.explorer.read_image" if note else "skimage.io.imread"
-    return Chosen(chosen.pixels, path.name, f"{reader}({str(code_path)!r})", note=note)
-
-
-def _to_show(image):
-    """One image as bytes: what the contract's advice makes of it, made smaller if it is large."""
-    fault, code, notes = find_fault(image), "images", []
-    if fault and fault.code:
-        code = fault.code
-        notes += [f"{fault.advice}: {code}"] * (code != "np.asarray(images)")
-    pixels = eval(code, {"np": np, "images": image})
-    refuse_unless_good(pixels)
-    if pixels.ndim == 4 and len(pixels) == 1:
-        pixels, code = pixels[0], f"{code}[0]"
-    if pixels.ndim == 4:
-        raise ValueError(f"got shape {pixels.shape}, expected one image; take one: `images[0]`")
-    if pixels.dtype == np.uint16 and pixels.max() < 4096:
-        pixels, code = 16 * pixels, f"16 * {code}"
-        notes.append("12 bits scaled")
-    if pixels.dtype != np.uint8:
-        pixels, code = skimage.util.img_as_ubyte(pixels), f"skimage.util.img_as_ubyte({code})"
-    if pixels.shape[2:] == (1,):
-        pixels, code = pixels[..., 0], f"{code}[..., 0]"
-    if pixels.shape[0] * pixels.shape[1] > MOST_PIXELS:
-        step = math.ceil(math.sqrt(pixels.shape[0] * pixels.shape[1] / MOST_PIXELS))
-        pixels, code = pixels[::step, ::step], f"{code}[::{step}, ::{step}]"
-        notes.append(f"every {step}. pixel")
-    return Chosen(pixels, "your image", code.replace("images", "image"), note=", ".join(notes))
-
-
-def _said(chosen):
-    return f"<p>Changed for show: {html.escape(chosen.note)}.</p>" if chosen.note else ""
-
-
-def _uploaded(files):
-    """From FileUpload's value; under its own name, by whose end its reader is chosen."""
-    (file,) = files.values() if isinstance(files, dict) else files  # ipywidgets 7, and later ones
-    name = Path(file.get("metadata", file)["name"]).name
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / name
-        path.write_bytes(file["content"])
-        return _chosen_file(path, name)._replace(comment=f"  # {name} beside the notebook")
-
-
-_load_once = functools.cache(au.load_cifar10)
-
-
-# ---- words
+def _histogram(image):
+    """64 bars, of which the highest is 150, and the CDF, over the grey levels."""
+    v = over_channels(image)
+    counts, _ = np.histogram(v, 64, (0, 256))
+    cdf = np.bincount(v.ravel(), minlength=256).cumsum() / v.size
+    bars = [f"M{4 * i} 150v-{150 * n / counts.max():.1f}h4V150" for i, n in enumerate(counts)]
+    line = [f"{level},{150 - 150 * share:.1f}" for level, share in enumerate(cdf)]
+    return (
+        f'<svg viewBox="0 0 256 150" aria-hidden="true" style="border-bottom: 1px solid {GREY}">'
+        f'<path d="{"".join(bars)}" fill="{GREY}"/>'
+        f'<polyline points="{" ".join(line)}" fill="none" stroke="currentColor"/></svg>'
+        '<div style="display: flex; justify-content: space-between">0<i>grey level</i>255</div>'
+    )
 
 
 def facts(before: np.ndarray, after: np.ndarray) -> str:
@@ -522,13 +315,11 @@ def limit_in_words(kernel_size: int, clip_limit: float) -> str:
     """The clip limit as the whole number of pixels that it stands for, which is never below 1."""
     pixels = kernel_size**2
     limit = max(1, int(clip_limit * pixels))
-    text = f" The clip limit is {limit} of a tile's {pixels} pixels."
+    words = f" The clip limit is {limit} of a tile's {pixels} pixels."
     if limit == 1:
-        text += (
-            f" {WARNING} every clip limit below 2/{pixels} = {2 / pixels:g} is 1 pixel "
-            "and gives this same picture; notebook 06 explains it."
-        )
-    return text
+        words += f" {WARNING} every clip limit below 2/{pixels} = {2 / pixels:g} is 1 pixel and "
+        words += "gives this same picture; notebook 06 explains it."
+    return words
 
 
 def over_channels(image: np.ndarray) -> np.ndarray:
@@ -538,3 +329,136 @@ def over_channels(image: np.ndarray) -> np.ndarray:
 
 def _percent(where):
     return f"{100 * where.mean():.1f} %"
+
+
+def show_only_if(wanted: bool, *controls: widgets.Widget) -> None:
+    for control in controls:
+        control.layout.display = None if wanted else "none"
+
+
+# ---- from what people have to bytes
+
+
+class Chosen(NamedTuple):
+    """An image, what was changed for show, its name, and the code that makes it."""
+
+    pixels: np.ndarray
+    note: str
+    name: str
+    code: str
+
+
+_load_once = functools.cache(au.load_cifar10)
+
+
+def find_image(image: Any) -> Chosen:
+    """What `explore` is given, ready to be shown."""
+    is_path = isinstance(image, (str, os.PathLike))
+    if is_path and image in PHOTOGRAPHS:
+        return Chosen(getattr(skimage.data, image)(), "", image, f"skimage.data.{image}()")
+    if is_path and Path(image).exists():
+        pixels, note = _to_show(image)
+        code = f"au.explorer.read_image({os.fspath(image)!r})"
+        return Chosen(pixels, note, Path(image).name, code)
+    if not (is_path or image is None or isinstance(image, (int, np.integer))):
+        pixels, note = _to_show(image)
+        code = "image" if pixels is image else "au.explorer.read_image(image)"
+        return Chosen(pixels, note, "your image", code)
+    data, row = _load_once(), image
+    if image in data.class_names:
+        row = int(np.argmax(data.y_train == data.class_names.index(image)))
+    if row not in range(len(data.x_train)):
+        names = ", ".join([*data.class_names, *PHOTOGRAPHS])
+        raise ValueError(
+            f"got image={image!r}, expected the number of a training image (0 to "
+            f"{len(data.x_train) - 1}), one of {names}, a file that is there, or an image"
+        )
+    name = f"training image {row} ({data.class_names[data.y_train[row]]})"
+    return Chosen(data.x_train[row], "", name, f"au.load_cifar10().x_train[{row}]")
+
+
+def _uploaded(files):
+    """From FileUpload's value."""
+    (file,) = files.values() if isinstance(files, dict) else files  # ipywidgets 7, and later ones
+    name = Path(file.get("metadata", file)["name"]).name
+    pixels, note = _to_show(_read(name, lambda: file["content"]))
+    note += " The line of code expects the file beside the notebook."
+    return Chosen(pixels, note, name, f"au.explorer.read_image({name!r})")
+
+
+def read_image(image: Any) -> np.ndarray:
+    """What the explorer shows of a file or an image: (H, W) or (H, W, 3), uint8.
+
+    ``image`` is a path, an image of Pillow, or an array, or what NumPy makes one of, with its
+    channels last or first. It is turned as its EXIF data says; alpha is left out, a palette looked
+    up; of more than 2,048 × 2,048 pixels every second is kept, or fewer. Floats up to 1, and
+    numbers of 8, 12 or 16 bits, keep their black and white; others go from their smallest to
+    their largest. TypeError, ValueError: it is no image, damaged, or too large for Pillow.
+    """
+    return _to_show(image)[0]
+
+
+def _read(name, read_bytes):
+    """What is in a file, or a ValueError that does not name its folder."""
+    try:
+        content = io.BytesIO(read_bytes())
+        try:
+            picture = Image.open(content)
+            picture.load()
+            return picture
+        except UnidentifiedImageError:
+            content.seek(0)
+            return tifffile.imread(content)  # knows more of its kind
+    except tifffile.TiffFileError as error:
+        raise ValueError(f"{name} holds no image, or none of a kind known here") from error
+    except Exception as error:  # the readers of damaged files raise nearly anything
+        why = getattr(error, "strerror", None) or error
+        raise ValueError(f"{name} cannot be read: {why}") from error
+
+
+def _to_show(image):
+    """The bytes, and in words what was changed for them."""
+    notes = []
+    if isinstance(image, (str, os.PathLike)):
+        image = _read(Path(image).name, Path(image).read_bytes)
+    if isinstance(image, Image.Image):
+        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+            notes.append("turned upright")
+        image = ImageOps.exif_transpose(image)
+        if not re.fullmatch("L|I|I;16.*|F|RGB", image.mode):
+            notes.append(f"from mode {image.mode}")
+            image = image.convert("L" if image.mode in ("1", "LA") else "RGB")
+    pixels = np.asarray(image)
+    if pixels.ndim == 4 and len(pixels) == 1:
+        pixels = pixels[0]
+    if pixels.ndim == 3 and pixels.shape[0] in (1, 3, 4) and pixels.shape[2] > 4:
+        pixels = np.moveaxis(pixels, 0, -1)
+        notes.append("channels put last")
+    if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
+        pixels = pixels[..., :-1]
+        notes.append("alpha left out")
+    if pixels.shape[2:] == (1,):
+        pixels = pixels[..., 0]
+    if not pixels.size or pixels.ndim < 2 or pixels.shape[2:] not in ((), (3,)):
+        raise ValueError(f"got shape {np.shape(image)}, expected one image, (H, W) or (H, W, 3)")
+    step = math.ceil(math.sqrt(math.prod(pixels.shape[:2]) / MOST_PIXELS))
+    if step > 1:
+        pixels = pixels[::step, ::step]
+        notes.append(f"every {step}. pixel")
+    if pixels.dtype != np.uint8:
+        pixels, black, white = _as_bytes(pixels)
+        notes.append(f"{black:g} is black and {white:g} white")
+    return pixels, f"Changed for show: {', '.join(notes)}." if notes else ""
+
+
+def _as_bytes(pixels):
+    """Bytes, and which values became 0 and 255: of floats 0 and 1, of whole numbers all bits."""
+    values = pixels.astype(float)
+    finite = values[np.isfinite(values)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0, 1)
+    is_float, is_whole = pixels.dtype.kind == "f", pixels.dtype.kind in "ui"
+    slack = high / 10 if is_float else 0  # for what splines leave outside
+    tops = [top for top in WHITES[is_whole:] if top / 100 < high <= top + slack and low >= -slack]
+    black, white = (0, tops[0]) if tops else (low, high)
+    share = np.clip((values - black) / (white - black or 1), 0, 1)
+    return np.rint(255 * np.nan_to_num(share)).astype(np.uint8), black, white

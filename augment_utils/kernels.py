@@ -65,7 +65,8 @@ def stretch_floats(images, out, unit, low, high):
             _gather(image, unit, c, levels)
             least, most = levels.min(), levels.max()
             if least < most:
-                p, q = _percentiles(levels, low, high)
+                in_order = np.sort(levels)
+                p, q = _percentile(in_order, low), _percentile(in_order, high)
                 for j in range(levels.size):
                     new[j] = _stretched(levels[j], p, q) if p < q else p
             _write_floats(image, result, unit, c, levels, new, least < most)
@@ -80,29 +81,22 @@ def _stretched(x, p, q):
 def _percentile_of_counts(counts, total, percent, scale):
     """As numpy.percentile: between the two nearest in order."""
     place = percent / 100 * (total - 1)
-    below = int(np.floor(place))
     k, seen = 0, counts[0]
-    while seen <= below:
+    while seen <= int(place):
         k += 1
         seen += counts[k]
     after = k
-    if below + 1 < total and seen <= below + 1:
+    while seen <= min(int(place) + 1, total - 1):
         after += 1
-        while counts[after] == 0:
-            after += 1
-    return _between(k * scale, after * scale, place - below)
+        seen += counts[after]
+    return _between(k * scale, after * scale, place - int(place))
 
 
 @compiled
-def _percentiles(levels, low, high):
-    in_order = np.sort(levels)
-    ends = np.empty(2)
-    for j, percent in enumerate((low, high)):
-        place = percent / 100 * (levels.size - 1)
-        below = int(np.floor(place))
-        after = min(below + 1, levels.size - 1)
-        ends[j] = _between(in_order[below], in_order[after], place - below)
-    return ends[0], ends[1]
+def _percentile(in_order, percent):
+    place = percent / 100 * (in_order.size - 1)
+    below, after = in_order[int(place)], in_order[min(int(place) + 1, in_order.size - 1)]
+    return np.float64(_between(below, after, place - int(place)))
 
 
 @compiled
@@ -129,9 +123,9 @@ def equalize_bytes(images, out, unit):
                 cdf[k] = running / levels.size
             if unit == VALUE and first < last:
                 _interpolate_cdf(cdf, first, last, table)
-                _look_up(image, result, unit, c, levels, table, first, last)
             else:
-                _look_up(image, result, unit, c, levels, cdf, first, last)
+                table[:] = cdf
+            _look_up(image, result, unit, c, levels, table, first, last)
 
 
 @compiled
@@ -181,8 +175,7 @@ def equalize_floats(images, out, unit):
                 for j in range(levels.size):
                     k = _bin_of(levels[j], least, most)
                     lower = k - 1 if levels[j] < _centre(k, least, most) else k
-                    upper = min(lower + 1, BINS - 1)
-                    lower = max(lower, 0)
+                    lower, upper = max(lower, 0), min(lower + 1, BINS - 1)
                     a, b = counts[lower] / levels.size, counts[upper] / levels.size
                     new[j] = _on_line(levels[j], lower, upper, a, b, least, most)
             _write_floats(image, result, unit, c, levels, new, equalized)
@@ -227,9 +220,7 @@ def clahe_bytes(images, out, height, width, clip_limit):
     unit = VALUE if channels == 3 else JOINT
     levels, bins = np.empty(rows * columns, np.uint8), np.empty((rows, columns), np.uint8)
     new, share = np.empty(rows * columns), np.empty(rows * columns, np.float32)
-    table, over = np.empty(256, np.uint8), np.full(256, 255.0)
-    for k in range(1, 256 if channels == 3 else 1):
-        over[k] = 255 / k
+    table, over = np.empty(256, np.uint8), 255 / np.maximum(np.arange(256), 1)
     for i in range(n):
         image, result = np.ascontiguousarray(images[i]).reshape(-1), out[i].reshape(-1)
         _gather(image, unit, 0, levels)
@@ -417,8 +408,7 @@ def _gather(image, unit, c, levels):
         for j in range(levels.size):
             levels[j] = max(max(image[3 * j], image[3 * j + 1]), image[3 * j + 2])
     elif unit == CHANNEL:
-        for j in range(levels.size):
-            levels[j] = image[3 * j + c]
+        levels[:] = image[c::3]
     else:
         levels[:] = image
 
@@ -449,8 +439,7 @@ def _count(levels, counts):
         others[levels[2 * j + 1]] += 1
     if levels.size % 2:
         counts[levels[levels.size - 1]] += 1
-    for k in range(256):
-        counts[k] += others[k]
+    counts += others
 
 
 @compiled
@@ -499,14 +488,14 @@ def _scale_bytes(image, result, value, share):
 @compiled
 def _write_floats(image, result, unit, c, levels, new, changed):
     """Floats: write the unit's new numbers, or, for V, RGB times V'/V."""
-    for j in range(levels.size):
-        if unit == VALUE:
-            for i in range(3 * j, 3 * j + 3):
-                if changed:
-                    share = image[i] / levels[j] if levels[j] > 0 else 1
-                    result[i] = min(max(share * new[j], 0.0), 1.0)
-                else:
-                    result[i] = image[i]
-        else:
-            i = 3 * j + c if unit == CHANNEL else j
-            result[i] = min(max(new[j], 0.0), 1.0) if changed else image[i]
+    first, step = (c, 3) if unit == CHANNEL else (0, 1)
+    if not changed:
+        result[first::step] = image[first::step]
+    elif unit == VALUE:
+        for i in range(image.size):
+            j = i // 3
+            share = image[i] / levels[j] if levels[j] > 0 else 1
+            result[i] = min(max(share * new[j], 0.0), 1.0)
+    else:
+        for j in range(levels.size):
+            result[first + step * j] = min(max(new[j], 0.0), 1.0)

@@ -9,7 +9,6 @@ import numpy as np
 try:
     import matplotlib.pyplot as plt
     from IPython.display import display
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from PIL import Image
 except ModuleNotFoundError as missing:
@@ -38,14 +37,9 @@ def show(fig: Figure, *, alt: str) -> None:
     """
     if not isinstance(alt, str) or not alt.strip():
         raise ValueError(f"got alt={alt!r}, expected a sentence on what the figure shows")
-    display(
-        {
-            "image/png": base64.b64encode(to_png(fig)).decode(),
-            "text/plain": f"<Figure: {alt}>",
-        },
-        metadata={"image/png": {"alt": alt}},
-        raw=True,
-    )
+    png = base64.b64encode(to_png(fig)).decode()
+    data = {"image/png": png, "text/plain": f"<Figure: {alt}>"}
+    display(data, metadata={"image/png": {"alt": alt}}, raw=True)
     plt.close(fig)
 
 
@@ -70,17 +64,12 @@ def plot_images(
     side = min(9 / columns, 2.6)
     lines = max((title.count("\n") + 1 for title in titles or ()), default=0)
     title_height = 0.1 + 0.16 * lines if lines else 0  # inches
-    fig, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(columns * side, rows * (side + title_height)),
-        layout="constrained",
-        squeeze=False,
-    )
+    size = columns * side, rows * (side + title_height)
+    fig, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
     for i, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
-        draw_image(axis, image, titles[i] if titles is not None else "", min(10, 6 + 2 * side))
+        _draw_image(axis, image, titles[i] if titles is not None else "", min(10, 6 + 2 * side))
     return fig
 
 
@@ -97,20 +86,21 @@ def plot_histograms(
     channels : bool
         For colour images: one curve each for R, G and B instead of HSV's V.
     """
+    size = max(2.3 * len(images), 4.6), 4.2
     fig, axes = plt.subplots(
-        2,
-        len(images),
-        figsize=(max(2.3 * len(images), 4.6), 4.2),
-        layout="constrained",
-        squeeze=False,
-        height_ratios=(1.1, 1),
+        2, len(images), figsize=size, layout="constrained", squeeze=False, height_ratios=(1.1, 1)
     )
     tops = []
     for column, (image, title) in enumerate(zip(images, titles, strict=True)):
-        draw_image(axes[0, column], image, title)
+        first, last = column == 0, column == len(images) - 1
         axis, cdf_axis = axes[1, column], axes[1, column].twinx()
-        tops.append(draw_histogram(axis, cdf_axis, image, channels))
-        label_histogram(axis, cdf_axis, column == 0, column == len(images) - 1)
+        _draw_image(axes[0, column], image, title)
+        tops.append(_draw_histogram(axis, cdf_axis, image, channels))
+        axis.set(xlim=(0, 255), xticks=(0, 128, 255), xlabel="grey level")
+        axis.set_ylabel("pixels" if first else "")
+        axis.tick_params(labelleft=first)
+        cdf_axis.set(ylim=(0, 1.02), yticks=(0, 0.5, 1), ylabel="CDF" if last else "")
+        cdf_axis.tick_params(labelright=last)
     for axis in axes[1]:
         axis.set_ylim(0, 1.05 * max(tops))
     if channels:
@@ -118,54 +108,30 @@ def plot_histograms(
     return fig
 
 
-# ---- the parts of them, which the explorer draws too
+# ---- the parts of them
 
 
-def to_png(*figures: Figure, dpi: float = DPI, small: bool = True) -> bytes:
-    """Figures, one below the other, as a PNG: as small as it gets without loss, or one, quickly."""
-    drawn = [io.BytesIO() for _ in figures]
-    for fig, png in zip(figures, drawn, strict=True):
-        quickly = {"compress_level": 1}
-        fig.savefig(png, format="png", dpi=dpi, facecolor="white", pil_kwargs=quickly)
-    if not small:
-        return drawn[0].getvalue()
-    whole = Image.fromarray(
-        np.vstack([np.asarray(Image.open(png).convert("RGB")) for png in drawn])
-    )
-    red, green, blue = whole.split()  # one is enough where there is no colour
-    png = io.BytesIO()
-    (red if red == green == blue else whole).save(png, format="png", optimize=True)
+def to_png(fig: Figure, dpi: float = DPI) -> bytes:
+    """The figure as a PNG, as small as it gets without loss."""
+    drawn, png = io.BytesIO(), io.BytesIO()
+    fig.savefig(drawn, dpi=dpi, facecolor="white", pil_kwargs={"compress_level": 1})
+    picture = Image.open(drawn).convert("RGB")
+    red, green, blue = picture.split()  # one is enough where there is no colour
+    (red if red == green == blue else picture).save(png, format="png", optimize=True)
     return png.getvalue()
 
 
-def draw_image(axis: Axes, image: np.ndarray, title: str, fontsize: float = 10) -> None:
+def _draw_image(axis, image, title, fontsize=10.0):
     """Draw into the axes, unsmoothed and unstretched."""
     image = _checked(image)
-    image = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
+    image = image[..., 0] if image.shape[2:] == (1,) else image
     top = 255 if image.dtype == np.uint8 else 1
     axis.imshow(image, cmap="gray", vmin=0, vmax=top, interpolation="nearest")
     axis.set_title(title, fontsize=fontsize)
     axis.axis("off")
 
 
-def label_histogram(axis: Axes, cdf_axis: Axes, first: bool, last: bool) -> None:
-    """The scales of two axes; their numbers stand left of the first and right of the last."""
-    axis.set(xlim=(0, 255), xticks=(0, 128, 255), xlabel="grey level")
-    axis.set_ylabel("pixels" if first else "")
-    axis.tick_params(labelleft=first)
-    cdf_axis.set(ylim=(0, 1.02), yticks=(0, 0.5, 1), ylabel="CDF" if last else "")
-    cdf_axis.tick_params(labelright=last)
-
-
-def _checked(image):
-    """As the transforms take it; 16 bits as floats."""
-    refuse_unless_good(image)
-    if image.dtype == np.uint8:
-        return image
-    return image / 65535 if image.dtype == np.uint16 else np.clip(image, 0, 1)
-
-
-def draw_histogram(axis: Axes, cdf_axis: Axes, image: np.ndarray, channels: bool) -> int:
+def _draw_histogram(axis, cdf_axis, image, channels):
     """Draw into the two axes; return the highest count."""
     image = _checked(image)
     levels = image if image.dtype == np.uint8 else np.rint(255 * image).astype(np.uint8)
@@ -183,3 +149,11 @@ def draw_histogram(axis: Axes, cdf_axis: Axes, image: np.ndarray, channels: bool
         cdf = np.bincount(plane.ravel(), minlength=256).cumsum() / plane.size
         cdf_axis.plot(np.arange(256), cdf, color=colour, linestyle=style, linewidth=1.2)
     return max(tops)
+
+
+def _checked(image):
+    """As the transforms take it; 16 bits as floats."""
+    refuse_unless_good(image)
+    if image.dtype == np.uint8:
+        return image
+    return image / 65535 if image.dtype == np.uint16 else np.clip(image, 0, 1)

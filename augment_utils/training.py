@@ -98,10 +98,7 @@ def cats_and_dogs(dataset: Dataset) -> Dataset:
 def plan_for(tier: Tier, study: Literal["A", "B"], dataset: Dataset) -> Plan:
     """A tier's smallest sizes, cut to what a data set has: photo patches are fewer than CIFAR-10.
 
-    Raises
-    ------
-    ValueError
-        An unknown tier or study.
+    ValueError: an unknown tier or study.
     """
     if tier not in TIERS or study not in MODELS:
         raise ValueError(
@@ -150,19 +147,15 @@ def the_posts_cnn(
     """
     keras = _keras()
     layers, seeds = keras.layers, _seeds(seed)
-    model = keras.Sequential(
-        [
-            layers.Input((32, 32, 3)),
-            layers.Conv2D(4, 3, activation="relu", kernel_initializer=_glorot(seeds)),
-            layers.Conv2D(8, 3, activation="relu", kernel_initializer=_glorot(seeds)),
-            layers.MaxPooling2D(),
-            layers.Dropout(0.25, seed=next(seeds)),
-            layers.Flatten(),
-            layers.Dense(16, activation="relu", kernel_initializer=_glorot(seeds)),
-            layers.Dropout(0.5, seed=next(seeds)),
-            layers.Dense(classes, activation="softmax", kernel_initializer=_glorot(seeds)),
-        ]
-    )
+    model = keras.Sequential([layers.Input((32, 32, 3))])
+    model.add(layers.Conv2D(4, 3, activation="relu", kernel_initializer=_glorot(seeds)))
+    model.add(layers.Conv2D(8, 3, activation="relu", kernel_initializer=_glorot(seeds)))
+    model.add(layers.MaxPooling2D())
+    model.add(layers.Dropout(0.25, seed=next(seeds)))
+    model.add(layers.Flatten())
+    model.add(layers.Dense(16, activation="relu", kernel_initializer=_glorot(seeds)))
+    model.add(layers.Dropout(0.5, seed=next(seeds)))
+    model.add(layers.Dense(classes, activation="softmax", kernel_initializer=_glorot(seeds)))
     return _compiled(model, keras.optimizers.Adadelta(learning_rate))
 
 
@@ -174,14 +167,8 @@ def small_cnn(
 ) -> "keras.Model":
     """Four convolutions with batch normalization, then global average pooling: 71,242 parameters.
 
-    Parameters
-    ----------
-    classes, seed
-        As in :func:`the_posts_cnn`, and so is the result.
-    learning_rate : float
-        Of Adam.
-    steps : int or None
-        Batches over which the rate falls to 0 along half a cosine; None keeps it.
+    Arguments and result as :func:`the_posts_cnn`, with Adam; over so many ``steps``, its batches,
+    the rate falls to 0 along half a cosine (None: it stays).
     """
     keras = _keras()
     layers, seeds = keras.layers, _seeds(seed)
@@ -208,15 +195,9 @@ class Split(NamedTuple):
 
 
 def draw_split(dataset: Dataset, images: int, seed: int) -> Split:
-    """Draw training images, and a tenth of them for validation; the test images stay untouched.
+    """Draw training images, and a tenth of them for validation, as many of each class.
 
-    Both parts have as many of each class, so that ``images`` is a multiple of ten times the number
-    of classes.
-
-    Raises
-    ------
-    ValueError
-        A number that does not divide, or too few images.
+    ValueError: ``images`` is no multiple of ten times the number of classes, or there are too few.
     """
     classes = len(dataset.class_names)
     if images < 10 * classes or images % (10 * classes):
@@ -268,12 +249,9 @@ def train(
 
     ``progress`` is called after every epoch with the number of epochs done.
 
-    Returns
-    -------
-    dict of list of float
-        One number an epoch: ``loss`` and ``accuracy`` on the training batches;
-        ``validation`` accuracy on the images as they are; and, where every training image was
-        transformed, ``validation_transformed`` on the same images transformed.
+    The result has a list with one number an epoch for ``loss`` and ``accuracy`` on the training
+    batches; ``validation`` accuracy on the images as they are; and, where every training image was
+    transformed, ``validation_transformed`` on the same images transformed.
     """
     history: defaultdict[str, list[float]] = defaultdict(list)
     ways = scored_ways(split.x_validation, condition)

@@ -79,7 +79,7 @@ def answers(url):
 @pytest.fixture(scope="module")
 def page(browser, lab):
     """The notebook, run from its top to its end; what went wrong is in `page.complaints`."""
-    page = browser.new_page(viewport={"width": 1400, "height": 1100})
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
     page.set_default_timeout(120_000)
     page.complaints = []
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
@@ -119,10 +119,11 @@ def upload(page, explorer, path):
 
 def shown(explorer):
     """Picture, alternative text, readout and line of code of panel A."""
-    image = explorer.locator("img").first
+    original, result, _ = explorer.locator("img:visible").all()
     return [
-        *(image.get_attribute(name) for name in ("src", "alt")),
-        explorer.locator(".readout").first.inner_text(),
+        result.get_attribute("src"),
+        original.get_attribute("alt"),
+        explorer.locator(".readout").nth(1).inner_text(),
         explorer.get_by_label("A: code").input_value(),
     ]
 
@@ -143,18 +144,15 @@ def test_everything_is_reached_and_moved_with_the_keyboard(page):
     explorer = page.locator(".explorer").first
     explorer.scroll_into_view_if_needed()
     explorer.get_by_label("Image from").focus()
-    for name in ("Class", "Number", "A: transform", "A: low", "A: high", "A: color"):
+    for name in ("Number", "Compare two settings", "A: transform", "A: low", "A: high", "A: color"):
         tab_to(page, name)
-    tab_to(page, "A: show the line of code")
-    page.keyboard.press("Enter")
-    explorer.get_by_label("A: code").wait_for()
     tab_to(page, "A: low", "Shift+Tab")
     before = shown(explorer)
     page.keyboard.press("ArrowRight")
     page.wait_for_function(
-        "old => document.querySelector('.explorer img').src != old", arg=before[0]
+        "old => document.querySelectorAll('.explorer img')[1].src != old", arg=before[0]
     )
-    explorer.get_by_text("percentiles 2.5 to 98").wait_for()
+    explorer.get_by_text("stretching, low=2.5, high=98.0").wait_for()
     after = shown(explorer)
     assert all(old != new for old, new in zip(before, after, strict=True))
     assert "low=2.0" in before[3] and "low=2.5" in after[3]
@@ -164,23 +162,24 @@ def test_everything_is_reached_and_moved_with_the_keyboard(page):
 
 def test_a_second_setting_is_shown_and_compared(page):
     explorer = page.locator(".explorer").first
-    explorer.get_by_label("Compare with a second setting").focus()
+    explorer.get_by_label("Compare two settings").focus()
     page.keyboard.press("Space")
     explorer.get_by_text("A and B ").wait_for()
-    assert explorer.locator("img:visible").count() == 2
+    places = [image.bounding_box() for image in explorer.locator("img:visible").all()]
+    assert len(places) == 6 and places[0]["y"] == places[3]["y"]  # A and B are side by side
+    assert all(place["width"] > 200 for i, place in enumerate(places) if i % 3 < 2)
+    assert explorer.bounding_box()["height"] < 700  # and on one screen
 
 
 def test_a_file_is_uploaded_and_a_bad_one_refused(page, tmp_path):
     explorer = page.locator(".explorer").first
     Image.fromarray(np.tile(np.arange(60, 120, dtype=np.uint8), (50, 1))).save(tmp_path / "a.png")
     (tmp_path / "bad.png").write_bytes(b"no image")
-    explorer.get_by_label("Image from").select_option("a file")
-    explorer.get_by_role("alert").wait_for()  # there is none yet
     upload(page, explorer, tmp_path / "a.png")
     explorer.get_by_text("A: a.png").wait_for()
     assert explorer.get_by_role("alert").count() == 0
     upload(page, explorer, tmp_path / "bad.png")
-    explorer.get_by_text("bad.png holds no image").wait_for()
+    explorer.get_by_role("alert").get_by_text("bad.png holds no image").wait_for()
     assert "a.png" in explorer.locator("img").first.get_attribute("alt")
 
 
