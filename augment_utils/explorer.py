@@ -90,33 +90,20 @@ class Explorer(widgets.VBox):
         compare: dict | None = None,
         **settings: float | str,
     ) -> None:
-        self.source = widgets.Dropdown(description="Image from", layout={"width": "18em"})
-        self.number = widgets.IntText(description="Number", layout={"width": "12em"})
-        # Jupyter's server drops a larger message, and with it the connection
-        self.upload = widgets.FileUpload(
-            accept="image/*", description="Upload a file, up to 9 MB", layout={"width": "17em"}
-        )
         self.compared = widgets.Checkbox(
             compare is not None, description="Compare two settings", indent=False
         )
-        self.compared.layout.width = "auto"
-        self.message, self.comparison, self.problem = widgets.HTML(), widgets.HTML(), ""
-        self._offer(find_image(image))
-        if isinstance(image, (int, np.integer)):
-            self.source.value, self.number.value = TRAINING, image
+        self.chosen, self.comparison = find_image(image), widgets.HTML()
+        self.note = widgets.HTML(html.escape(self.chosen.note))
+        show_only_if(bool(self.chosen.note), self.note)
         one = {"transform": transform, **settings}
         other = one | (compare or {})
         self.panels = [Panel("A", self.chosen, one), Panel("B", self.chosen, other)]
         self._draw()
-        chooser = [self.source, self.number, self.upload]
-        for control in chooser:
-            control.observe(self._choose, "value")
         for control in (self.compared, *(c for p in self.panels for c in p.controls.values())):
             control.observe(self._draw, "value")
-        rows = [widgets.HBox([*chooser, self.compared]), widgets.HBox(self.panels)]
-        for row in rows:
-            row.layout.flex_flow = "row wrap"
-        super().__init__([rows[0], self.message, self.comparison, rows[1]])
+        row = widgets.HBox(self.panels, layout={"flex_flow": "row wrap"})
+        super().__init__([self.compared, self.note, self.comparison, row])
         self.add_class("explorer")
         self.comparison.add_class("readout")
 
@@ -136,35 +123,12 @@ class Explorer(widgets.VBox):
         alt = f"The original and each result over its histogram with its CDF. {self.words}"
         return data, {"image/png": {"alt": alt}}
 
-    def _offer(self, chosen):
-        """Choose an image that is given, and keep it in the list."""
-        self.given = self.chosen = chosen
-        self.source.options = [*dict.fromkeys([chosen.name, TRAINING, *PHOTOGRAPHS])]
-        self.source.value = chosen.name
-
-    def _choose(self, change):
-        source, self.problem = self.source.value, ""
-        try:
-            if change["owner"] is self.upload:
-                self._offer(_uploaded(self.upload.value))
-            elif source == self.given.name:
-                self.chosen = self.given
-            else:
-                self.chosen = find_image(self.number.value if source == TRAINING else source)
-        except (TypeError, ValueError) as error:
-            self.problem = f"Not shown: {error}. The last image stays."
-        self._draw()
-
     def _draw(self, change=None):
         """Show, and say, what the controls ask for."""
-        show_only_if(self.source.value == TRAINING, self.number)
         show_only_if(self.compared.value, self.panels[1], self.comparison)
-        role, words = ' role="alert"' if self.problem else "", self.problem or self.chosen.note
-        self.message.value = f"<div{role}>{html.escape(words)}</div>"
-        show_only_if(bool(words), self.message)
         self.visible = self.panels if self.compared.value else self.panels[:1]
         for panel in self.visible:
-            panel.draw(self.chosen)
+            panel.draw()
         said = [panel.words for panel in self.visible]
         if self.compared.value:
             one, other = (panel.result.astype(int) for panel in self.panels)
@@ -185,12 +149,15 @@ class Panel(widgets.HBox):
     def __init__(self, name: str, chosen: "Chosen", settings: dict) -> None:
         look = {"style": {"description_width": "7em"}, "layout": {"width": "auto"}}
         percentile = functools.partial(widgets.FloatSlider, step=0.5, readout_format=".1f", **look)
+        sides = chosen.pixels.shape[:2]
         self.controls = {
             "transform": widgets.Dropdown(options=list(TRANSFORMS), **look),
             "low": percentile(2, min=0, max=49),
             "high": percentile(98, min=51, max=100),
             "color": widgets.Dropdown(options=list(COLORS), value="value", **look),
-            "kernel_size": widgets.IntSlider(min=4, **look),
+            "kernel_size": widgets.IntSlider(
+                max(8, min(sides) // 8), min=4, max=max(8, *sides), **look
+            ),
             "clip_limit": widgets.FloatLogSlider(0.03, min=-3, max=0, step=0.02, **look),
         }
         for key, control in self.controls.items():
@@ -199,7 +166,6 @@ class Panel(widgets.HBox):
         self.picture, self.readout = widgets.HTML(), widgets.HTML()
         self.readout.add_class("readout")
         self.name, self.chosen = name, chosen
-        self._fit_tiles()
         for key, value in settings.items():
             if key not in self.controls:
                 raise ValueError(f"got {key}={value!r}, expected settings of {[*self.controls]}")
@@ -212,19 +178,9 @@ class Panel(widgets.HBox):
         right.layout = {"flex": "99 1 24em", "max_width": "640px"}  # below, where there is no room
         super().__init__([left, right], layout={"flex_flow": "row wrap", "flex": "1 1 28em"})
 
-    def _fit_tiles(self):
-        sides, kernel_size = self.chosen.pixels.shape[:2], self.controls["kernel_size"]
-        with kernel_size.hold_trait_notifications():
-            kernel_size.max = max(8, *sides)
-            kernel_size.value = max(8, min(sides) // 8)
-
-    def draw(self, chosen: "Chosen") -> None:
-        """Transform an image and show it all, with other tiles if it is of another size."""
-        if chosen is not self.chosen:
-            resized = chosen.pixels.shape[:2] != self.chosen.pixels.shape[:2]
-            self.chosen, self.line.value = chosen, ""
-            if resized:
-                self._fit_tiles()  # the control that this moves may come here first
+    def draw(self) -> None:
+        """Transform the image and show it all."""
+        chosen = self.chosen
         transform = self.controls["transform"].value
         function, names = TRANSFORMS[transform]
         names = [name for name in names if name != "color" or chosen.pixels.ndim == 3]
@@ -375,15 +331,6 @@ def find_image(image: Any) -> Chosen:
         )
     name = f"training image {row} ({data.class_names[data.y_train[row]]})"
     return Chosen(data.x_train[row], "", name, f"au.load_cifar10().x_train[{row}]")
-
-
-def _uploaded(files):
-    """From FileUpload's value."""
-    (file,) = files.values() if isinstance(files, dict) else files  # ipywidgets 7, and later ones
-    name = Path(file.get("metadata", file)["name"]).name
-    pixels, note = _to_show(_read(name, lambda: file["content"]))
-    note += " The line of code expects the file beside the notebook."
-    return Chosen(pixels, note, name, f"au.explorer.read_image({name!r})")
 
 
 def read_image(image: Any) -> np.ndarray:

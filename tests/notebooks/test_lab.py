@@ -10,9 +10,7 @@ import sys
 import urllib.request
 
 import nbformat
-import numpy as np
 import pytest
-from PIL import Image
 
 from tests.common import violations, wait_for
 from tests.notebooks.rules import code_cells
@@ -111,12 +109,6 @@ def tab_to(page, name, key="Tab"):
     raise AssertionError(f"the Tab key does not reach {name!r}")
 
 
-def upload(page, explorer, path):
-    with page.expect_file_chooser() as chooser:
-        explorer.get_by_role("button", name="Upload a file").click()
-    chooser.value.set_files(path)
-
-
 def shown(explorer):
     """Picture, alternative text, readout and line of code of panel A."""
     original, result, _ = explorer.locator("img:visible").all()
@@ -143,8 +135,8 @@ def test_the_notebook_runs_to_its_end(page, lab_folder):
 def test_everything_is_reached_and_moved_with_the_keyboard(page):
     explorer = page.locator(".explorer").first
     explorer.scroll_into_view_if_needed()
-    explorer.get_by_label("Image from").focus()
-    for name in ("Number", "Compare two settings", "A: transform", "A: low", "A: high", "A: color"):
+    explorer.get_by_label("Compare two settings").focus()
+    for name in ("A: transform", "A: low", "A: high", "A: color"):
         tab_to(page, name)
     tab_to(page, "A: low", "Shift+Tab")
     before = shown(explorer)
@@ -169,18 +161,6 @@ def test_a_second_setting_is_shown_and_compared(page):
     assert len(places) == 6 and places[0]["y"] == places[3]["y"]  # A and B are side by side
     assert all(place["width"] > 200 for i, place in enumerate(places) if i % 3 < 2)
     assert explorer.bounding_box()["height"] < 700  # and on one screen
-
-
-def test_a_file_is_uploaded_and_a_bad_one_refused(page, tmp_path):
-    explorer = page.locator(".explorer").first
-    Image.fromarray(np.tile(np.arange(60, 120, dtype=np.uint8), (50, 1))).save(tmp_path / "a.png")
-    (tmp_path / "bad.png").write_bytes(b"no image")
-    upload(page, explorer, tmp_path / "a.png")
-    explorer.get_by_text("A: a.png").wait_for()
-    assert explorer.get_by_role("alert").count() == 0
-    upload(page, explorer, tmp_path / "bad.png")
-    explorer.get_by_role("alert").get_by_text("bad.png holds no image").wait_for()
-    assert "a.png" in explorer.locator("img").first.get_attribute("alt")
 
 
 @pytest.mark.parametrize("number", range(SHOWN))
