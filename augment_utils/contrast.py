@@ -52,9 +52,8 @@ def contrast_stretching(
 ) -> np.ndarray:
     """Stretch the grey levels between two percentiles to the full range.
 
-    With :math:`p` the ``low`` and :math:`q` the ``high`` percentile of the
-    image's grey levels, a grey level :math:`x` of the range 0..1 becomes
-    :math:`(x - p) / (q - p)`, clipped to 0..1.
+    With :math:`p` the ``low`` and :math:`q` the ``high`` percentile of the image's grey levels, a
+    grey level :math:`x` of the range 0..1 becomes :math:`(x - p) / (q - p)`, clipped to 0..1.
 
     Parameters
     ----------
@@ -70,9 +69,8 @@ def contrast_stretching(
     Returns
     -------
     ndarray
-        A new array, same shape, dtype and range as ``images``. If the two
-        percentiles are one and the same grey level, everything is clipped to
-        it, as in scikit-image.
+        A new array, same shape, dtype and range as ``images``. If the two percentiles are one and
+        the same grey level, everything is clipped to it, as in scikit-image.
 
     Raises
     ------
@@ -166,9 +164,8 @@ def clahe(
     images : ndarray, (H, W), (H, W, C) or (N, H, W, C), C = 1 or 3
         uint8 in 0..255, uint16 in 0..65535 or float in 0..1.
     kernel_size : int, (int, int) or None
-        Height and width of a tile in pixels, each up to 4,096 or the image's
-        side. None: an eighth of the image's side, but at least 8.
-        (scikit-image's own default lacks the 8.)
+        Height and width of a tile in pixels, each up to 4,096 or the image's side. None: an eighth
+        of the image's side, but at least 8. (scikit-image's own default lacks the 8.)
     clip_limit : float
         A fraction of the tile's pixels, 0..1. Smaller means less contrast; 1
         means no clipping, and so does 0, as in scikit-image.

@@ -207,7 +207,7 @@ def download_cifar10() -> Path:
             fname=ARCHIVE_NAMES[0],
             path=_cache_folder(),
             # seconds to connect, and to wait for the next bytes
-            downloader=pooch.HTTPDownloader(progressbar=True, timeout=(5, 30)),
+            downloader=pooch.HTTPDownloader(progressbar=bool(sys.stderr), timeout=(5, 30)),
         )
     )
 

@@ -59,6 +59,7 @@ def plot_images(
     columns : int or None
         None: all in one row, up to 8.
     """
+    _refuse_unless_good(images, titles)
     columns = columns or min(len(images), 8)
     rows = -(-len(images) // columns)
     side = min(9 / columns, 2.6)
@@ -86,6 +87,7 @@ def plot_histograms(
     channels : bool
         For colour images: one curve each for R, G and B instead of HSV's V.
     """
+    _refuse_unless_good(images, titles)
     size = max(2.3 * len(images), 4.6), 4.2
     fig, axes = plt.subplots(
         2, len(images), figsize=size, layout="constrained", squeeze=False, height_ratios=(1.1, 1)
@@ -121,9 +123,22 @@ def to_png(fig: Figure, dpi: float = DPI) -> bytes:
     return png.getvalue()
 
 
+def _refuse_unless_good(images, titles):
+    """One image is a sequence too: of its rows."""
+    shape = getattr(images, "shape", None)
+    if len(images) == 0 or (shape and (len(shape) < 3 or (len(shape) == 3 and shape[2] in (1, 3)))):
+        raise ValueError(f"got images of shape {shape or ()}, expected several; of one: `[image]`")
+    if titles is not None and len(titles) != len(images):
+        raise ValueError(
+            f"got {len(images)} images and {len(titles)} titles, expected one for each"
+        )
+    for image in images:
+        refuse_unless_good(image)
+
+
 def _draw_image(axis, image, title, fontsize=10.0):
     """Draw into the axes, unsmoothed and unstretched."""
-    image = _checked(image)
+    image = _for_show(image)
     image = image[..., 0] if image.shape[2:] == (1,) else image
     top = 255 if image.dtype == np.uint8 else 1
     axis.imshow(image, cmap="gray", vmin=0, vmax=top, interpolation="nearest")
@@ -133,7 +148,7 @@ def _draw_image(axis, image, title, fontsize=10.0):
 
 def _draw_histogram(axis, cdf_axis, image, channels):
     """Draw into the two axes; return the highest count."""
-    image = _checked(image)
+    image = _for_show(image)
     levels = image if image.dtype == np.uint8 else np.rint(255 * image).astype(np.uint8)
     levels = levels.reshape(*levels.shape[:2], -1)
     each = channels and levels.shape[-1] == 3
@@ -151,9 +166,8 @@ def _draw_histogram(axis, cdf_axis, image, channels):
     return max(tops)
 
 
-def _checked(image):
-    """As the transforms take it; 16 bits as floats."""
-    refuse_unless_good(image)
+def _for_show(image):
+    """16 bits as the floats that they stand for."""
     if image.dtype == np.uint8:
         return image
     return image / 65535 if image.dtype == np.uint16 else np.clip(image, 0, 1)

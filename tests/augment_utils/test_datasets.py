@@ -157,7 +157,10 @@ def test_a_wrong_copy_in_keras_cache_is_not_opened(empty_cache, arrays, capsys):
     assert "NOT CIFAR-10" in capsys.readouterr().err
 
 
-def test_a_download_is_verified_and_kept(monkeypatch, empty_cache, archive, arrays):
+@pytest.mark.parametrize("is_windowless", [False, True])  # as a service, which has no stderr
+def test_a_download_is_verified_and_kept(monkeypatch, empty_cache, archive, arrays, is_windowless):
+    if is_windowless:
+        monkeypatch.setattr(sys, "stderr", None)
     with serving(archive) as (url, requests):
         monkeypatch.setattr(datasets, "CIFAR10_URL", url)
         assert_same(load_cifar10(), arrays)

@@ -104,4 +104,15 @@ def test_16_bits_are_drawn_as_the_floats_they_stand_for(real_images):
 def test_what_the_transforms_refuse_is_not_drawn(real_images, plot):
     with pytest.raises(ValueError, match="divide by 255: `images / 255`"):
         plot([real_images[0].astype(float)])
-    plt.close("all")
+    assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("plot", [plot_images, lambda images: plot_histograms(images, [""])])
+def test_one_image_or_none_is_no_row_of_images(real_images, plot):
+    for images in (real_images[0], real_images[0][..., 0], real_images[0][..., :1], [], ()):
+        with pytest.raises(ValueError, match=r"expected several; of one: `\[image\]`"):
+            plot(images)
+    plt.close(plot_images(real_images[:2]))
+    with pytest.raises(ValueError, match="got 2 images and 1 titles"):
+        plot_images(real_images[:2], ["one"])
+    assert plt.get_fignums() == []
