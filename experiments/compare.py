@@ -519,7 +519,7 @@ def _correlations(distance, target):
     severity = np.tile(SEVERITIES, len(CORRUPTIONS))
     everywhere = np.broadcast_to(severity, distance.shape)
     overall, alone, within = [], [], []
-    for of_seed in np.moveaxis(target, -1, 0):
+    for of_seed in np.moveaxis(target.round(6), -1, 0):  # what is the same must have the same rank
         overall.append(_rank_correlation(distance.ravel(), of_seed.ravel()))
         alone.append(_rank_correlation(everywhere.ravel(), of_seed.ravel()))
         columns = zip(distance.T, of_seed.T, strict=True)

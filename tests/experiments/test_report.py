@@ -15,6 +15,7 @@ from experiments import figures, report, runs
 from tests.common import call
 from tests.notebooks.rules import look_alike
 from tools import ROOT
+from tools.pages import marks
 
 NAMES = [f"{name} {severity}" for name in CORRUPTIONS for severity in SEVERITIES]
 PICTURES = [f"{figure.name}.png" for figure in figures.FIGURES]
@@ -358,6 +359,20 @@ def test_the_report_begins_with_the_answer_and_its_tables_with_the_verdict():
         "verdict | difference, points | accuracy, % | seeds"
     }
     assert page.count("\nSmallest effect with a star: ") == len(headers)
+
+
+@pytest.mark.parametrize(("readme", "page"), zip(report.READMES, report.REPORTS, strict=True))
+def test_readme_report_and_book_give_the_same_answer(readme, page):
+    begin, end = marks(report.COMMAND)
+    answer = (ROOT / readme).read_text("utf-8").split(begin)[1].split(end)[0].strip()
+    said = (ROOT / page).read_text("utf-8").split("\n## ")[0]
+    assert answer.replace('src="images/', 'src="../images/') in said
+    book = (ROOT / "book" / "index.md").read_text("utf-8")
+    first = (ROOT / REPORTS[0]).read_text("utf-8")
+    after, before = re.findall(r'^:(?:start-after|end-before): "(.*)"$', book, re.MULTILINE)
+    assert first.startswith(after) and first.split("\n## ")[1].startswith(
+        before.removeprefix("## ")
+    )
 
 
 def test_the_known_mistake_has_a_table_of_its_own_and_counts_nowhere_else():
