@@ -249,7 +249,8 @@ def test_the_severity_alone_is_the_rival():
 def test_the_words_for_a_figure_count_its_rows():
     words = figures.STUDY_A.alt(small_grid([1.0, 2.5, 0.5, 3.0, 1.5]))
     assert words.endswith(
-        "With 10,000 training images, 1 better, 0 worse, 0 equal, from +1.7 (CLAHE, both sides) to +1.7 (CLAHE, both sides)."
+        "With 10,000 training images, 1 better, 0 worse, 0 equal, from +1.7 (CLAHE, both sides) "
+        "to +1.7 (CLAHE, both sides)."
     )
 
 
@@ -361,7 +362,7 @@ def test_the_report_begins_with_the_answer_and_its_tables_with_the_verdict():
     assert page.count("\nSmallest effect with a star: ") == len(headers)
 
 
-@pytest.mark.parametrize(("readme", "page"), zip(report.READMES, report.REPORTS, strict=True))
+@pytest.mark.parametrize(("readme", "page"), [*zip(report.READMES, report.REPORTS, strict=True)])
 def test_readme_report_and_book_give_the_same_answer(readme, page):
     begin, end = marks(report.COMMAND)
     answer = (ROOT / readme).read_text("utf-8").split(begin)[1].split(end)[0].strip()
