@@ -91,7 +91,7 @@ def test_several_scores_count_with_their_mean():
     assert foggy[0].mean == pytest.approx(0.8 * clean[0].mean)
 
 
-@pytest.mark.parametrize("spread", [0.9, 1.1])
+@pytest.mark.parametrize("spread", [0.9, 1.0])
 def test_equal_is_what_two_one_sided_tests_say(spread):
     differences = spread * np.array([1.0, -0.6, 1.2, -0.2, 0.4])
     *_, both = compared.compare(small_grid(differences), "A", 10_000)
@@ -99,7 +99,7 @@ def test_equal_is_what_two_one_sided_tests_say(spread):
         stats.ttest_1samp(differences, edge, alternative=side).pvalue
         for edge, side in ((-1, "greater"), (1, "less"))
     ]
-    assert 0.04 < max(tests) < 0.1
+    assert 0.04 < max(tests) < 0.07
     assert both.verdict == ("equal" if max(tests) < 0.05 else "not distinguishable")
     assert both.after_holm == (max(tests) < 0.05)  # the only sound use of its table
     narrow = stats.ttest_1samp(differences, 0).confidence_interval(0.9)
