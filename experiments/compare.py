@@ -14,14 +14,16 @@ from augment_utils.corruptions import CORRUPTIONS, SEVERITIES
 from experiments import runs
 from experiments.runs import CLEAN, SAME
 
-CONFIDENCE = 0.95
-VERDICTS = ("better", "worse", "not distinguishable")
+LEVEL = 0.05  # of every test; an interval has the rest
+MARGIN = 1.0  # in points: what is no further from none is called equal
+POWER = 0.8  # in which share of experiments an effect that "could have been seen" gets its star
+VERDICTS = ("better", "worse", "equal", "not distinguishable")
 WAYS = {  # what is done in training and testing: (probability, way of scoring)
     "training only": (1.0, "raw"),
     "both sides": (1.0, "transformed"),
     "random, p = 0.5": (0.5, "raw"),
 }
-SOUND = {  # contrast on the training images only is a mistake
+SOUND = {  # contrast on the training images only is a known mistake
     "both sides": "on training and test images",
     "random, p = 0.5": "on a random half of the training images",
 }
@@ -67,9 +69,19 @@ class Comparison(NamedTuple):
     difference: float
     low: float  # of the confidence interval of the paired difference
     high: float
+    error: float  # standard error of the difference
     verdict: str  # one of VERDICTS
     seeds: int
-    after_holm: bool = False  # whether the verdict stands when all rows are taken together
+    after_holm: bool = False  # whether the verdict stands with all rows of its family
+
+    @property
+    def star(self) -> str:
+        return "*" * self.after_holm
+
+    @property
+    def clear(self) -> str:
+        """Its star, if that is of a difference: beside a number, one of equality misleads."""
+        return self.star * (self.verdict != "equal")
 
 
 class Table(NamedTuple):
@@ -80,16 +92,30 @@ class Table(NamedTuple):
     images: int
     rows: list[Comparison]
 
+    def of(self, family: str) -> list[Comparison]:
+        """The uses of contrast in a family (see :func:`family_of`), the lowest difference first."""
+        rows = [row for row in self.rows if family_of(row.label) == family]
+        return sorted(rows, key=lambda row: row.difference)
+
 
 class Headline(NamedTuple):
-    """All uses of contrast in one table, in short."""
+    """The sound uses of contrast in one table, in short."""
 
     study: str
     corruption: str | None
     images: int
-    verdicts: Counter[str]  # how many uses have which
+    uses: int
+    starred: Counter[str]  # how many uses have which verdict, with Holm's star
+    equal: int  # with a star or without
     highest: Comparison
     lowest: Comparison
+    measured: float  # the smallest effects that get a star, see smallest_effects
+    true: float
+
+    @property
+    def open(self) -> int:
+        """How many uses are neither better nor worse with a star, nor equal."""
+        return self.uses - self.starred["better"] - self.starred["worse"] - self.equal
 
 
 class Answer(NamedTuple):
@@ -97,14 +123,26 @@ class Answer(NamedTuple):
 
     uses: int
     comparisons: int  # tables of clean test images
+    seen: float  # the smallest true gain that every one of them could have seen
+    clean: Comparison  # none, with ten classes, on clean test images
+    equal: int  # uses that are equal to it
     costs: list[Comparison]  # of HE and AHE on both sides, clean test images; the least first
     none: Comparison  # on test images of low contrast
     gain: Comparison  # the best use there
     price: Comparison  # the same use on clean test images
     mistake: Comparison  # the worst use on the training images only, clean test images
+    controls: dict[str, Comparison]  # flips and geometric: ten classes, clean test images
     both_clean: list[Comparison]  # all uses on both sides, the lowest first
     both_low: list[Comparison]
     random: list[Comparison]  # all at random, on clean test images and on those of low contrast
+
+
+def family_of(label: str) -> str:
+    """With which rows of its table Holm's correction takes one: "sound", "mistake" or "other"."""
+    transform, _, way = label.partition(", ")
+    if transform in training.TRANSFORMS:
+        return "sound" if way in SOUND else "mistake"
+    return "other"
 
 
 def arms(study: str) -> list[Arm]:
@@ -143,24 +181,38 @@ def compare(
         In the order of :func:`arms`, those without two seeds left out. Intervals are 95 %
         t intervals over seeds; a difference is that of two runs with the same seed, so with the
         same images and first weights. The verdict is "better" or "worse" where the interval of
-        the difference leaves out 0; ``after_holm`` says whether it survives Holm's correction.
+        the difference leaves out 0; else "equal" where its 90 % interval lies within 1 point of
+        0, which is what two one-sided tests (TOST) at a level of 5 % say. ``after_holm`` says
+        whether the verdict survives Holm's correction for all such tests of its family.
 
     References
     ----------
     S. Holm: A simple sequentially rejective multiple test procedure. Scandinavian Journal of
     Statistics 6:65-70, 1979.
+    D. J. Schuirmann: A comparison of the two one-sided tests procedure and the power approach for
+    assessing the equivalence of average bioavailability. Journal of Pharmacokinetics and
+    Biopharmaceutics 15:657-680, 1987.
     """
-    rows, p_values = [], []
+    rows: list[Comparison] = []
+    p_values: dict[tuple[str, bool], dict[str, float]] = {}
     for label, own, base in _seed_by_seed(records, study, images, scores):
-        mean, half_width = _interval(own)
-        shift, reach = _interval(own - base)
+        (mean, half_width), (shift, reach) = _interval(own), _interval(own - base)
+        error, seeds = _error(own - base), len(own)
+        differs, equal = _p_values(shift, error, seeds)
+        verdict = "equal" if equal < LEVEL else "not distinguishable"
+        if differs < LEVEL:
+            verdict = "better" if shift > 0 else "worse"
         low, high = shift - reach, shift + reach
-        verdict = "better" if low > 0 else "worse" if high < 0 else "not distinguishable"
-        rows.append(Comparison(label, mean, half_width, shift, low, high, verdict, len(own)))
-        p_values.append(_p_value(own - base))
-    survivors = _holm(p_values)
+        rows.append(Comparison(label, mean, half_width, shift, low, high, error, verdict, seeds))
+        if label != "none":
+            p_values.setdefault((family_of(label), False), {})[label] = differs
+            p_values.setdefault((family_of(label), True), {})[label] = equal
+    stands = {test: _holm(of_test) for test, of_test in p_values.items()}
     return [
-        row._replace(after_holm=survives) for row, survives in zip(rows, survivors, strict=True)
+        row._replace(
+            after_holm=row.label in stands.get((family_of(row.label), row.verdict == "equal"), ())
+        )
+        for row in rows
     ]
 
 
@@ -193,19 +245,34 @@ def tables(records: list[dict]) -> list[Table]:
 
 
 def headlines(made: list[Table]) -> list[Headline]:
-    """How many uses of contrast are better or worse, and the extremes.
-
-    Clean test images for every size; corrupted ones for the largest that has results.
-    """
-    largest = max((table.images for table in made if table.study == "B"), default=None)
+    """How many sound uses have which verdict, the extremes, and what could have been seen."""
     found = []
-    for study, corruption, images, all_rows in made:
-        rows = [row for row in all_rows if row.label.split(",")[0] in training.TRANSFORMS]
-        if rows and (corruption is None or images == largest):
-            verdicts = Counter(row.verdict for row in rows)
-            extremes = (pick(rows, key=lambda row: row.difference) for pick in (max, min))
-            found.append(Headline(study, corruption, images, verdicts, *extremes))
+    for table in made:
+        if rows := table.of("sound"):
+            starred = Counter(row.verdict for row in rows if row.after_holm)
+            equal = sum(row.verdict == "equal" for row in rows)
+            measured, true = smallest_effects(rows)
+            found.append(
+                Headline(
+                    table.study, table.corruption, table.images, len(rows), starred, equal,
+                    rows[-1], rows[0], measured, true,
+                )
+            )  # fmt: skip
     return found
+
+
+def smallest_effects(rows: list[Comparison]) -> tuple[float, float]:
+    """The smallest effects that get Holm's star, in points.
+
+    Those of a row whose differences scatter over the seeds as the median row's do, at Holm's first
+    and strictest step: the smallest that has to be measured; and the smallest that has to be true,
+    so that a share :data:`POWER` of all such experiments give it a star (from the noncentral t
+    distribution).
+    """
+    row = sorted(rows, key=lambda row: row.error)[len(rows) // 2]
+    quantile = _quantile(row.seeds, LEVEL / len(rows))
+    needed = special.nctdtrinc(row.seeds - 1, 1 - POWER, quantile)
+    return row.error * quantile, row.error * needed
 
 
 def answer(made: list[Table]) -> Answer | None:
@@ -221,21 +288,22 @@ def answer(made: list[Table]) -> Answer | None:
     low = next((table for table in made if table.corruption == "contrast"), None)
     if not (ten and low and any(table.study == "A" for table in clean)):
         return None
-    sound = [row for table in clean for way in SOUND for row in _of_way(table, way)]
-    both_clean, both_low = _of_way(ten, "both sides"), _of_way(low, "both sides")
-    random = _of_way(ten, "random, p = 0.5") + _of_way(low, "random, p = 0.5")
-    gain = max(both_low, key=lambda row: row.difference)
+    sound = [row for table in clean for row in table.of("sound")]
+    both_clean, both_low = ([r for r in t.of("sound") if "both" in r.label] for t in (ten, low))
+    random = [row for table in (ten, low) for row in table.of("sound") if "random" in row.label]
+    gain, rows = both_low[-1], {row.label: row for row in ten.rows}
     found = Answer(
         uses=len({row.label for row in sound}),
         comparisons=len(clean),
+        seen=max(smallest_effects(table.of("sound"))[1] for table in clean),
+        clean=rows["none"],
+        equal=sum(row.verdict == "equal" for row in ten.of("sound")),
         costs=[row for row in reversed(both_clean) if row.label.startswith(("HE ", "AHE"))],
         none=next(row for row in low.rows if row.label == "none"),
         gain=gain,
-        price=next(row for row in both_clean if row.label == gain.label),
-        mistake=min(
-            (row for table in clean for row in _of_way(table, "training only")),
-            key=lambda row: row.difference,
-        ),
+        price=rows[gain.label],
+        mistake=min((table.of("mistake")[0] for table in clean), key=lambda row: row.difference),
+        controls={name: rows[name] for name in ("flips", "geometric")},
         both_clean=both_clean,
         both_low=both_low,
         random=sorted(random, key=lambda row: row.difference),
@@ -246,6 +314,8 @@ def answer(made: list[Table]) -> Answer | None:
         and all(row.difference < gain.difference for row in random)
         and (gain.verdict, gain.after_holm) == ("better", True)
         and (found.price.verdict, found.price.after_holm) == ("worse", False)
+        and [(row.verdict, row.after_holm) for row in found.controls.values()]
+        == [("better", True), ("worse", True)]
     ):
         raise ValueError(
             "the records do not say what the sentences in experiments/templates/answer.*.md say: "
@@ -254,19 +324,16 @@ def answer(made: list[Table]) -> Answer | None:
     return found
 
 
-def _of_way(table, way):
-    """The uses of contrast in one way, the lowest difference first."""
-    rows = [row for row in table.rows if row.label in {f"{t}, {way}" for t in training.TRANSFORMS}]
-    return sorted(rows, key=lambda row: row.difference)
-
-
 def sentence(row: Comparison) -> str:
     """A comparison in words, with its interval."""
     interval = f"95 % interval {row.low:+.1f} to {row.high:+.1f} over {row.seeds} seeds"
+    points = f"{row.difference:+.1f} points, {interval}"
     if row.verdict == "not distinguishable":
-        return (
-            f"{row.label}: not distinguishable from none ({row.difference:+.1f} points, {interval})"
-        )
+        return f"{row.label}: not distinguishable from none ({points})"
+    if row.verdict == "equal":
+        reach = _quantile(row.seeds, 2 * LEVEL) * row.error
+        narrow = f"90 % {row.difference - reach:+.1f} to {row.difference + reach:+.1f}"
+        return f"{row.label}: equal to none within {MARGIN:.0f} point ({points}; {narrow})"
     held = "" if row.after_holm else "; it does not survive Holm's correction"
     return (
         f"{row.label}: {row.verdict} than none by {abs(row.difference):.1f} points "
@@ -280,10 +347,10 @@ def corrupted(name: str) -> tuple[str, ...]:
 
 
 def prediction(records: list[dict], images: int) -> dict | None:
-    """How well study C's distances, which need no training, foretell study B's losses.
+    """How well study C's distances, which need no training, foretell study B's accuracies.
 
     For each transform on both sides (and none), corruption and severity there is a distance (C,
-    mean over seeds) and a loss of accuracy against the clean images (B, seed by seed).
+    mean over seeds) and an accuracy (B, seed by seed).
 
     Parameters
     ----------
@@ -294,45 +361,43 @@ def prediction(records: list[dict], images: int) -> dict | None:
     Returns
     -------
     dict or None
-        ``distance``, (transforms, corruptions x severities), and ``loss``, the same with a last
-        axis for seeds, in points; ``overall``, Spearman's rank correlation of all of them, and
-        ``within``, that of the transforms under one corruption and severity, averaged: each as
-        (mean, half width of the 95 % t interval) over B's seeds. None: too few records.
+        ``distance``, (transforms, corruptions x severities), and ``accuracy``, the same with a
+        last axis for seeds, in percent; ``error`` and ``loss``, Spearman's rank correlations with
+        100 less the accuracy, which a user wants low, and with what is lost of the accuracy on
+        the clean images: ``overall`` of the distances, ``severity`` of the severity alone, its
+        rival, and ``within`` of the distances of the transforms under one corruption and severity,
+        averaged, over all and for each corruption: each as (mean, half width of the 95 % t
+        interval) over B's seeds. None: too few records.
     """
     names = [name for corruption in CORRUPTIONS for name in corrupted(corruption)]
     conditions = runs.conditions_of("C")
-    distances, losses = [], []
+    distances, accuracies = [], []
     for condition in conditions:
         way = "raw" if condition == "none" else "transformed"
         own = [r for r in records if r["run"]["condition"] == condition]
         moved = [[r["distances"][n] for n in names] for r in own if r["run"]["study"] == "C"]
-        scores = {
-            r["run"]["seed"]: [
-                100 * (r["scores"][SAME][way] - r["scores"][name][way]) for name in names
-            ]
-            for r in own
-            if (r["run"]["study"], r["run"]["images"]) == ("B", images)
-        }
         distances.append(np.mean(moved, axis=0) if moved else None)
-        losses.append(scores)
-    seeds = sorted(set.intersection(*map(set, losses)))
+        accuracies.append(
+            {
+                r["run"]["seed"]: [100 * r["scores"][name][way] for name in (SAME, *names)]
+                for r in own
+                if (r["run"]["study"], r["run"]["images"]) == ("B", images)
+            }
+        )
+    seeds = sorted(set.intersection(*map(set, accuracies)))
     if len(seeds) < 2 or any(row is None for row in distances):
         return None
     distance = np.array(distances)
-    loss = np.array([[scores[seed] for seed in seeds] for scores in losses]).transpose(0, 2, 1)
-    overall, within = [], []
-    for i in range(len(seeds)):
-        overall.append(_rank_correlation(distance.ravel(), loss[..., i].ravel()))
-        columns = zip(distance.T, loss[..., i].T, strict=True)
-        within.append(np.mean([_rank_correlation(*column) for column in columns]))
+    accuracy = np.array([[of[seed] for seed in seeds] for of in accuracies]).transpose(0, 2, 1)
+    clean, accuracy = accuracy[:, :1], accuracy[:, 1:]
     return {
         "conditions": conditions,
         "corruptions": names,
         "seeds": len(seeds),
         "distance": distance,
-        "loss": loss,
-        "overall": _interval(overall),
-        "within": _interval(within),
+        "accuracy": accuracy,
+        "error": _correlations(distance, 100 - accuracy),
+        "loss": _correlations(distance, clean - accuracy),
     }
 
 
@@ -364,8 +429,13 @@ def provenance(records: list[dict]) -> str:
         "the order. Nothing was chosen by the test or the validation images: every run trains a "
         "fixed number of epochs. Accuracy is on the test images after the last one, ± the 95 % t "
         "interval over seeds. Differences are to none, paired by seed; * stands where a verdict "
-        "survives Holm's correction for all rows of its column. The intervals hold for other "
-        "seeds, not for other test images, models or data."
+        "survives Holm's correction for all sound uses of its table, which are those on both sides "
+        "and at random; those on the training images only, and the other augmentations, are taken "
+        f"among themselves. Equal is what two one-sided tests (Schuirmann 1987) put within "
+        f"{MARGIN:.0f} point of none. The intervals hold for other seeds, not for other test "
+        "images, models or data. A record repeats on its own kind of processor; on another the "
+        "loss of the first epoch differed in the sixth place, and two whole runs by 0.4 and 1.3 "
+        "points of accuracy."
     )
 
 
@@ -412,30 +482,58 @@ def _seeds(records):
     return seeds
 
 
-def _interval(values):
-    """Mean, and half the width of its 95 % t interval."""
-    quantile = special.stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)
-    return np.mean(values), quantile * np.std(values, ddof=1) / np.sqrt(len(values))
+def _interval(values, level=LEVEL):
+    """Mean, and half the width of its t interval, of 95 % or another."""
+    return np.mean(values), _quantile(len(values), level) * _error(values)
 
 
-def _p_value(differences):
-    """Of the two-sided t test that they are 0 in the mean; scipy.stats' takes 100 times as long."""
-    if not np.any(differences):
-        return 1.0
-    error = np.std(differences, ddof=1) / np.sqrt(len(differences))
-    with np.errstate(divide="ignore"):  # all the same: as sure as can be
-        return 2 * special.stdtr(len(differences) - 1, -np.abs(np.mean(differences) / error))
+def _error(values):
+    return np.std(values, ddof=1) / np.sqrt(len(values))
+
+
+def _quantile(count, level):
+    """Of Student's distribution, which a two-sided test of so many values has to reach."""
+    return special.stdtrit(count - 1, 1 - level / 2)
+
+
+def _p_values(mean, error, count):
+    """Of the tests that the mean is 0 (t), and that it is beyond the margin (two one-sided t)."""
+    with np.errstate(divide="ignore", invalid="ignore"):  # all the same: as sure as can be
+        differs, equal = np.abs(mean) / error, (MARGIN - np.abs(mean)) / error
+    return 2 * special.stdtr(count - 1, -differs), special.stdtr(count - 1, -equal)
 
 
 def _holm(p_values):
-    """Which hypotheses Holm's procedure rejects; those that compare the same are no hypothesis."""
-    order = np.argsort(p_values)
-    survivors, tests = [False] * len(p_values), sum(p < 1 for p in p_values)
-    for rank, i in enumerate(order):
-        if p_values[i] > (1 - CONFIDENCE) / max(tests - rank, 1):
+    """Whose hypotheses Holm's procedure rejects; what is the same (p is NaN) is no hypothesis."""
+    order = sorted((p, label) for label, p in p_values.items() if p == p)
+    survivors = []
+    for rank, (p, label) in enumerate(order):
+        if p > LEVEL / (len(order) - rank):
             break
-        survivors[i] = True
+        survivors.append(label)
     return survivors
+
+
+def _correlations(distance, target):
+    """Rank correlations with a target of each seed, see :func:`prediction`."""
+    severity = np.tile(SEVERITIES, len(CORRUPTIONS))
+    everywhere = np.broadcast_to(severity, distance.shape)
+    overall, alone, within = [], [], []
+    for of_seed in np.moveaxis(target.round(6), -1, 0):  # what is the same must have the same rank
+        overall.append(_rank_correlation(distance.ravel(), of_seed.ravel()))
+        alone.append(_rank_correlation(everywhere.ravel(), of_seed.ravel()))
+        columns = zip(distance.T, of_seed.T, strict=True)
+        within.append([_rank_correlation(*column) for column in columns])
+    parts = np.split(np.array(within), len(CORRUPTIONS), axis=1)
+    return {
+        "overall": _interval(overall),
+        "severity": _interval(alone),
+        "within": _interval(np.mean(within, axis=1)),
+        "by_corruption": {
+            name: _interval(part.mean(axis=1))
+            for name, part in zip(CORRUPTIONS, parts, strict=True)
+        },
+    }
 
 
 def _rank_correlation(some, others):

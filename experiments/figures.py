@@ -1,6 +1,5 @@
 """The figures of the experiments, each from the records, with the words for who cannot see it."""
 
-from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,14 +14,19 @@ from experiments.compare import (
     SAME,
     SOUND,
     VERDICTS,
+    Table,
     arms,
     compare,
     corrupted,
+    family_of,
+    headlines,
     prediction,
     sizes_with_results,
 )
 
-COLOURS = dict(zip(VERDICTS, (BLUE, RED, "#6B7780"), strict=True))
+LOOKS = dict(  # a verdict's colour and marker
+    zip(VERDICTS, ((BLUE, ">"), (RED, "<"), (GREEN, "s"), ("#6B7780", "o")), strict=True)
+)
 NOT_DRAWN = ("none", training.TODAYS_ADADELTA)  # the zero line, and a row far off the others
 LINES = {  # colour and style of the rows whose accuracy is drawn against severity
     "none": (INK, "-"),
@@ -93,8 +97,9 @@ def draw_corrupted(records: list[dict]) -> Figure:
 
 
 def _forest(study, panels, remark=""):
-    """Differences with their intervals: a row for each arm, a panel for each comparison."""
-    labels = [arm.label for arm in arms(study) if arm.label not in NOT_DRAWN]
+    """Differences with their intervals: a row for each arm but the known mistake's."""
+    names = [arm.label for arm in arms(study) if family_of(arm.label) != "mistake"]
+    labels = [name for name in names if name not in NOT_DRAWN]
     width = 9 if len(panels) > 2 else 7
     fig = Figure(figsize=(width, 0.27 * len(labels) + 1.4), layout="constrained")
     axes = fig.subplots(1, max(len(panels), 1), sharey=True, squeeze=False)[0]
@@ -102,11 +107,12 @@ def _forest(study, panels, remark=""):
         axis.axvline(0, color=INK, linewidth=0.8)
         for row in rows:
             if row.label in labels:
-                marker = {"better": ">", "worse": "<", "not distinguishable": "o"}[row.verdict]
+                colour, marker = LOOKS[row.verdict]
                 axis.errorbar(
                     row.difference, labels.index(row.label),
                     xerr=[[row.difference - row.low], [row.high - row.difference]],
-                    fmt=marker, color=COLOURS[row.verdict], markersize=5, capsize=2,
+                    fmt=marker, color=colour, markersize=5, capsize=2,
+                    markerfacecolor=colour if row.after_holm else "white",
                 )  # fmt: skip
         axis.set_title(title, fontsize=9)
         axis.grid(axis="x", alpha=0.3)
@@ -157,7 +163,7 @@ def _by_severity(records, name):
 
 
 def draw_study_c(records: list[dict]) -> Figure:
-    """Loss of accuracy against distance, a point for each transform, corruption and severity."""
+    """Accuracy against distance, a point for each transform, corruption and severity."""
     fig = Figure(figsize=(7, 4), layout="constrained")
     axis = fig.subplots()
     sizes = sizes_with_results(records, "B")
@@ -167,12 +173,12 @@ def draw_study_c(records: list[dict]) -> Figure:
         for i, (name, colour, marker) in enumerate(looks):
             part = slice(5 * i, 5 * i + 5)
             axis.scatter(
-                found["distance"][:, part], found["loss"][:, part].mean(axis=-1),
+                found["distance"][:, part], found["accuracy"][:, part].mean(axis=-1),
                 color=colour, marker=marker, s=22, label=name, alpha=0.8,
             )  # fmt: skip
         axis.legend(fontsize=9)
     axis.set_xlabel("distance of the corrupted image from the clean one, both transformed")
-    axis.set_ylabel("loss of accuracy in points")
+    axis.set_ylabel("accuracy in %")
     axis.grid(alpha=0.3)
     return fig
 
@@ -180,7 +186,9 @@ def draw_study_c(records: list[dict]) -> Figure:
 def _alt_of_differences(study):
     def alt(records):
         panels = {
-            f"With {images:,} training images": compare(records, study, images)
+            f"With {images:,} training images": Table(
+                study, None, images, compare(records, study, images)
+            )
             for images in sizes_with_results(records, study)
         }
         return _alt_of_forest(f"Study {study} on clean test images", panels)
@@ -190,7 +198,7 @@ def _alt_of_differences(study):
 
 def _alt_of_corrupted(records):
     panels = {
-        f"Under {name}": compare(records, "B", images, corrupted(name))
+        f"Under {name}": Table("B", name, images, compare(records, "B", images, corrupted(name)))
         for images in sizes_with_results(records, "B")[:1]
         for name in CORRUPTIONS
     }
@@ -198,23 +206,18 @@ def _alt_of_corrupted(records):
 
 
 def _alt_of_forest(about, panels):
-    parts = [f"{title}, {_extent(rows)}." for title, rows in panels.items()]
+    """How many of the sound uses have which verdict, and how far they reach."""
+    parts = [
+        f"{title}, {each.starred['better']} better, {each.starred['worse']} worse, "
+        f"{each.equal} equal, from "
+        f"{each.lowest.difference:+.1f} ({each.lowest.label}) to "
+        f"{each.highest.difference:+.1f} ({each.highest.label})."
+        for title, table in panels.items()
+        for each in headlines([table])
+    ]
     return (
-        f"{about}: for each use, the difference of its accuracy to none in points with the 95 % "
-        f"interval. {' '.join(parts) or 'No results yet.'}"
-    )
-
-
-def _extent(rows):
-    """How many of the rows that are drawn have which verdict, and how far they reach."""
-    rows = [row for row in rows if row.label not in NOT_DRAWN]
-    if not rows:
-        return "no results yet"
-    counts = Counter(row.verdict for row in rows)
-    low, high = (pick(rows, key=lambda row: row.difference) for pick in (min, max))
-    return (
-        f"{', '.join(f'{counts[verdict]} {verdict}' for verdict in VERDICTS)}, from "
-        f"{low.difference:+.1f} ({low.label}) to {high.difference:+.1f} ({high.label})"
+        f"{about}: each use's difference to none in points with its 95 % interval. Of the sound "
+        f"uses, better and worse with a star: {' '.join(parts) or 'No results yet.'}"
     )
 
 
@@ -240,16 +243,19 @@ def _alt_of_severity(records):
 
 
 def _alt_of_prediction(records):
-    about = "Loss of accuracy against distance, a point for each transform, corruption and severity"
+    about = "Accuracy against distance, a point for each transform, corruption and severity"
     sizes = sizes_with_results(records, "B")
     found = prediction(records, sizes[0]) if sizes else None
     if not found:
         return f"{about}. No results yet."
-    loss, near = found["loss"].mean(axis=-1), found["distance"] <= NEAR
+    accuracy, near = found["accuracy"].mean(axis=-1), found["distance"] <= NEAR
+    parts = (
+        f"{part.min():.0f} and {part.max():.0f} %" for part in (accuracy[near], accuracy[~near])
+    )
     return (
-        f"{about} ({sizes[0]:,} training images). Up to a distance of {NEAR} the largest loss is "
-        f"{loss[near].max(initial=0):.0f} points, beyond it {loss[~near].max(initial=0):.0f}. The "
-        f"rank correlation of all points is {found['overall'][0]:.2f}."
+        f"{about} ({sizes[0]:,} training images). Up to a distance of {NEAR} they lie between "
+        f"{next(parts)}, beyond it between {next(parts)}. The rank correlation of distance and "
+        f"error is {found['error']['overall'][0]:.2f}."
     )
 
 

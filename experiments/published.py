@@ -18,7 +18,9 @@ EXPLANATION = (
     "too ('clean, the same images'), on these with a severity ('fog 3') and as the mean of the "
     "five ('fog'), of the last epoch's training batches ('training'), of the validation images "
     "after an epoch ('validation 3'). In study C they are distances to the clean image, 1 being "
-    "that of another image. Verdict and words compare with none; * survives Holm's correction. "
+    "that of another image. Verdict and words compare with none; 'equal' is within 1 point of it; "
+    "* survives Holm's correction among the sound uses ('both sides' and 'random'), among those on "
+    "the training images only, or among the other augmentations. "
     "The next line says where the numbers come from."
 )
 
@@ -55,7 +57,7 @@ def _paired(records):
 def _verdicts_and_words(records):
     """{(measure, use): both} of what the report compares with none."""
     return {
-        (table.corruption or CLEAN, row.label): (row.verdict + "*" * row.after_holm, sentence(row))
+        (table.corruption or CLEAN, row.label): (row.verdict + row.star, sentence(row))
         for table in tables(records)
         for row in table.rows
         if row.label != "none"

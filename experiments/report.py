@@ -9,20 +9,20 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
+from augment_utils import training
 from augment_utils.corruptions import CORRUPTIONS
 from experiments import runs
 from experiments.compare import (
-    VERDICTS,
     Comparison,
     Table,
     answer,
     corrupted,
+    family_of,
     headlines,
     missing,
     predictions,
     provenance,
     published_records,
-    sentence,
     tables,
 )
 from experiments.figures import FIGURES
@@ -43,7 +43,8 @@ TEMPLATES.filters |= {
     "size": lambda points: f"{abs(points):.1f}",
     "signed": "{:+.1f}".format,
     "thousands": "{:,}".format,
-    "sentence": sentence,  # in English, as results/published.csv has it too
+    "plusminus": lambda found: "{:.2f} ± {:.2f}".format(*found),
+    "marked": lambda row: f"{row.difference:+.1f}{row.clear}",
     "transform": lambda row: row.label.partition(", ")[0],
     "way": lambda row: row.label.partition(", ")[2],
 }
@@ -94,17 +95,18 @@ def report(root: Path) -> str:
 
 def values_of(records: list[dict], state: str) -> dict:
     """What the templates name."""
-    made = tables(records)
+    made, found = tables(records), predictions(records)
     return {
         "answer": answer(made),
         "headlines": headlines(made),
-        "predictions": predictions(records),
+        "predictions": found,
+        "correlations": prediction_table(found),
         "tables": [{**table._asdict(), "markdown": comparison_table(table)} for table in made],
+        "mistakes": mistake_table(made),
         "distances": distance_table(records),
         "alts": {figure.name: figure.alt(records) for figure in FIGURES if figure.alt},
         "provenance": provenance(records),
         "state": state,
-        "verdicts": VERDICTS,
         "corruptions": CORRUPTIONS,
     }
 
@@ -116,10 +118,45 @@ def page(template: str, values: dict, images: str) -> str:
 
 
 def comparison_table(table: Table) -> str:
-    """The verdict of every arm, and the numbers behind it."""
+    """The verdict of every arm but those of the known mistake, and the numbers behind it."""
     columns = ["verdict", "difference, points", "accuracy, %", "seeds"]
     header = [f"Study {table.study}, {table.images:,} images", *columns]
-    return markdown_table(header, map(_cells, table.rows), text_columns=2)
+    rows = [row for row in table.rows if family_of(row.label) != "mistake"]
+    return markdown_table(header, map(_cells, rows), text_columns=2)
+
+
+def mistake_table(made: list[Table]) -> str:
+    """Contrast on the training images only: a line for each table, a column for each transform."""
+    lines = []
+    for table in made:
+        rows = {
+            row.label.partition(", ")[0]: f"{_difference(row)}{row.clear}"
+            for row in table.of("mistake")
+        }
+        under = f" under {table.corruption}" if table.corruption else ""
+        if rows:
+            title = f"{table.study}{under}, {table.images:,} images"
+            lines.append([title, *(rows.get(name, "") for name in training.TRANSFORMS)])
+    return markdown_table(["Study", *training.TRANSFORMS], lines)
+
+
+def prediction_table(found: dict[int, dict]) -> str:
+    """Study C's rank correlations with what study B measured."""
+    header = ["With", "images", "distance, overall", "severity alone, overall"]
+    header += [
+        "distance, within one corruption and severity",
+        *(f"within {c}" for c in CORRUPTIONS),
+    ]
+    return markdown_table(
+        header,
+        (
+            [target, f"{images:,}"]
+            + ["{:.2f} ± {:.2f}".format(*each[kind]) for kind in ("overall", "severity", "within")]
+            + ["{:.2f} ± {:.2f}".format(*within) for within in each["by_corruption"].values()]
+            for images, of_size in found.items()
+            for target, each in (("error", of_size["error"]), ("loss", of_size["loss"]))
+        ),
+    )
 
 
 def distance_table(records: list[dict]) -> str:
@@ -141,5 +178,8 @@ def _cells(row: Comparison) -> list[str]:
     accuracy, seeds = f"{row.mean:.1f} ± {row.half_width:.1f}", str(row.seeds)
     if row.label == "none":
         return [row.label, "", "", accuracy, seeds]
-    difference = f"{row.difference:+.1f} [{row.low:+.1f}, {row.high:+.1f}]"
-    return [row.label, f"{row.verdict}{'*' * row.after_holm}", difference, accuracy, seeds]
+    return [row.label, f"{row.verdict}{row.star}", _difference(row), accuracy, seeds]
+
+
+def _difference(row):
+    return f"{row.difference:+.1f} [{row.low:+.1f}, {row.high:+.1f}]"

@@ -44,21 +44,23 @@ def test_accuracies_verdicts_and_words_are_those_of_the_comparisons(published, s
                 own = accuracy[arm.condition, arm.way]
                 assert (100 * uses[arm.label].numbers).tolist() == [own[s] for s in sorted(own)]
             for row in compare.compare(RECORDS, study, images, scores):
-                said = (row.verdict + row.after_holm * "*", compare.sentence(row))
+                said = (row.verdict + row.star, compare.sentence(row))
                 compared = measure in ("clean", *CORRUPTIONS) and row.label != "none"
                 assert uses[row.label][:2] == (said if compared else ("", ""))
 
 
-def test_distances_and_losses_are_those_of_the_prediction(published):
+def test_distances_and_accuracies_are_those_of_the_prediction(published):
     for images, found in compare.predictions(RECORDS).items():
-        for distance, loss, name in zip(
-            found["distance"].T, found["loss"].transpose(1, 0, 2), found["corruptions"], strict=True
+        for distance, accuracy, name in zip(
+            found["distance"].T,
+            found["accuracy"].transpose(1, 0, 2),
+            found["corruptions"],
+            strict=True,
         ):
             uses = published["C", 2_000, name]
             assert [use.numbers.mean() for use in uses.values()] == pytest.approx(distance)
-            for label, points in zip(uses, loss, strict=True):
-                clean, spoilt = (published["B", images, m][label] for m in (compare.SAME, name))
-                assert 100 * (clean.numbers - spoilt.numbers) == pytest.approx(points)
+            for label, percents in zip(uses, accuracy, strict=True):
+                assert 100 * published["B", images, name][label].numbers == pytest.approx(percents)
 
 
 def test_curves_are_those_of_the_records(published):

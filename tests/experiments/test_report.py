@@ -15,6 +15,7 @@ from experiments import figures, report, runs
 from tests.common import call
 from tests.notebooks.rules import look_alike
 from tools import ROOT
+from tools.pages import marks
 
 NAMES = [f"{name} {severity}" for name in CORRUPTIONS for severity in SEVERITIES]
 PICTURES = [f"{figure.name}.png" for figure in figures.FIGURES]
@@ -54,7 +55,7 @@ def small_grid(differences, study="A", images=10_000):
 def test_a_difference_is_paired_and_has_its_t_interval():
     differences = [1.0, 2.5, 0.5, 3.0, 1.5]
     none, alone, both = compared.compare(small_grid(differences), "A", 10_000)
-    assert (none.label, none.difference, none.verdict) == ("none", 0, "not distinguishable")
+    assert (none.label, none.difference, none.verdict) == ("none", 0, "equal") and not none.star
     assert both.label == "CLAHE, both sides" and both.seeds == 5
     expected = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
     assert (both.low, both.high) == pytest.approx((expected.low, expected.high))
@@ -64,7 +65,7 @@ def test_a_difference_is_paired_and_has_its_t_interval():
 
 
 def test_an_interval_around_zero_is_not_distinguishable():
-    *_, both = compared.compare(small_grid([1.0, -1.5, 0.5, -0.2, 0.4]), "A", 10_000)
+    *_, both = compared.compare(small_grid([2.0, -3.0, 1.0, -0.4, 0.8]), "A", 10_000)
     assert both.verdict == "not distinguishable" and both.low < 0 < both.high
     assert not both.after_holm
 
@@ -90,6 +91,38 @@ def test_several_scores_count_with_their_mean():
     assert foggy[0].mean == pytest.approx(0.8 * clean[0].mean)
 
 
+@pytest.mark.parametrize("spread", [0.9, 1.0])
+def test_equal_is_what_two_one_sided_tests_say(spread):
+    differences = spread * np.array([1.0, -0.6, 1.2, -0.2, 0.4])
+    *_, both = compared.compare(small_grid(differences), "A", 10_000)
+    tests = [
+        stats.ttest_1samp(differences, edge, alternative=side).pvalue
+        for edge, side in ((-1, "greater"), (1, "less"))
+    ]
+    assert 0.04 < max(tests) < 0.07
+    assert both.verdict == ("equal" if max(tests) < 0.05 else "not distinguishable")
+    assert both.after_holm == (max(tests) < 0.05)  # the only sound use of its table
+    narrow = stats.ttest_1samp(differences, 0).confidence_interval(0.9)
+    words = f"; 90 % {narrow.low:+.1f} to {narrow.high:+.1f})"
+    assert compared.sentence(both).endswith(words) == (both.verdict == "equal")
+
+
+def test_the_smallest_effects_get_their_star():
+    """By hand: what is measured is at the edge of Holm's first step, what is true gets 80 %."""
+    rng = np.random.default_rng(0)
+    seeds, uses, error = 5, 12, 0.3
+    row = compared.compare(small_grid([1.0, 2.0]), "A", 10_000)[-1]
+    rows = [row._replace(seeds=seeds, error=error * (1 + i - 6)) for i in range(1, uses)]
+    rows.append(rows[0]._replace(error=99))
+    measured, true = compared.smallest_effects([r._replace(error=abs(r.error)) for r in rows])
+    scatter = sorted(abs(r.error) for r in rows)[uses // 2]
+    edge = measured / scatter
+    assert 2 * stats.t.sf(edge, seeds - 1) == pytest.approx(0.05 / uses)
+    draws = rng.normal(true, scatter * np.sqrt(seeds), (100_000, seeds))
+    t = draws.mean(axis=1) / (draws.std(axis=1, ddof=1) / np.sqrt(seeds))
+    assert np.mean(t > edge) == pytest.approx(0.8, abs=0.005)
+
+
 def surviving(p_values):
     """Which of so many conditions survive, whose two differences to "none" have these p values."""
     arms = [arm for arm in compared.arms("A") if arm.condition.endswith("p = 0.5")]
@@ -101,7 +134,7 @@ def surviving(p_values):
             records.append(scored("A", arm.condition, 10_000, seed, {arm.way: score}))
     none, *rows = compared.compare(records, "A", 10_000)
     assert not none.after_holm and len(rows) == len(p_values)
-    return [row.after_holm for row in rows]
+    return [row.after_holm and row.verdict != "equal" for row in rows]
 
 
 def test_holms_procedure_stops_at_the_first_that_fails():
@@ -110,21 +143,43 @@ def test_holms_procedure_stops_at_the_first_that_fails():
     assert surviving([1, 0.04, 1]) == [False, True, False]  # what is the same is no hypothesis
 
 
+def test_holms_procedure_keeps_the_known_mistake_and_other_augmentations_apart():
+    """Two sound uses at p = 0.02 stand alone, and would not among four tests that fail."""
+    records = [scored("A", "none", 10_000, seed, {"raw": 0.5}) for seed in (0, 1)]
+    t = np.tan(np.pi / 2 * (1 - 0.02))
+    near, far = ({s: 0.5 + k * (t + d) / 10_000 for s, d in ((0, 1), (1, -1))} for k in (1, -1))
+    for seed in (0, 1):
+        records.append(scored("A", "CLAHE", 10_000, seed, {"raw": 0.6 + 0.2 * seed,
+                                                           "transformed": near[seed]}))  # fmt: skip
+        records.append(scored("A", "CLAHE, p = 0.5", 10_000, seed, {"raw": far[seed]}))
+        for name in ("flips", "geometric", training.TODAYS_ADADELTA):
+            records.append(scored("A", name, 10_000, seed, {"raw": 0.4 + 0.2 * seed}))
+    found = {row.label: row.after_holm for row in compared.compare(records, "A", 10_000)}
+    assert [name for name, stands in found.items() if stands] == [
+        "CLAHE, both sides",
+        "CLAHE, random, p = 0.5",
+    ]
+
+
 @pytest.mark.parametrize(
     ("differences", "words"),
     [
         ([1.0, 1.1, 0.9], "CLAHE, both sides: better than none by 1.0 points (95 % interval +0.8"),
         ([-1.0, -1.1, -0.9], "CLAHE, both sides: worse than none by 1.0 points"),
         ([1.0, -1.0, 0.0], "CLAHE, both sides: not distinguishable from none (+0.0 points"),
+        ([0.1, -0.1, 0.0], "CLAHE, both sides: equal to none within 1 point (+0.0 points"),
     ],
 )
 def test_a_sentence_says_the_verdict_and_the_interval(differences, words):
     records = small_grid(differences)
     *_, both = compared.compare(records, "A", 10_000)
-    (line,) = re.findall(r"^- (CLAHE, both sides: .*)$", page_of(records), re.MULTILINE)
+    line = compared.sentence(both)
     assert line.startswith(words) and line.count("over 3 seeds") == 1
     assert line.endswith("it does not survive Holm's correction)") == (
-        both.verdict != "not distinguishable" and not both.after_holm
+        both.verdict in ("better", "worse") and not both.after_holm
+    )
+    assert f"| {both.label} | {both.verdict}{both.star} | {both.difference:+.1f}" in page_of(
+        records
     )
 
 
@@ -136,7 +191,7 @@ def test_every_run_of_the_grid_has_its_row():
 
 
 def foretold(sign):
-    """Records in which the loss grows (or falls) with the distance, and nothing else matters."""
+    """Records in which the error grows (or falls) with the distance, and nothing else matters."""
     rng = np.random.default_rng(1)
     records = []
     for condition in runs.conditions_of("C"):
@@ -153,8 +208,11 @@ def foretold(sign):
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_perfect_prediction_is_one(sign):
     found = compared.prediction(foretold(sign), 1_000)
-    assert found["overall"] == pytest.approx((sign, 0)) == found["within"]
-    assert found["distance"].shape == (7, 20) and found["loss"].shape == (7, 20, 3)
+    for of in (found["error"], found["loss"]):  # the same, as all begin at 0.9
+        assert of["overall"] == pytest.approx((sign, 0)) == of["within"]
+        assert of["by_corruption"] == dict.fromkeys(CORRUPTIONS, pytest.approx((sign, 0)))
+        assert abs(of["severity"][0]) < 0.3  # the distances are drawn without it
+    assert found["distance"].shape == (7, 20) and found["accuracy"].shape == (7, 20, 3)
     assert compared.prediction(foretold(sign), 10_000) is None
 
 
@@ -167,11 +225,32 @@ def test_the_words_for_a_figure_are_few(figure):
     assert figure.alt([]).endswith("No results yet.")
 
 
+def test_what_a_transform_costs_on_clean_images_counts_as_error_and_not_as_loss():
+    records = foretold(1)
+    for each in records:
+        if "scores" in each and each["run"]["condition"] == "CLAHE":
+            for ways in each["scores"].values():
+                ways["transformed"] -= 0.3
+    found = compared.prediction(records, 1_000)
+    assert found["loss"]["overall"] == pytest.approx((1, 0)) == found["loss"]["within"]
+    assert found["error"]["overall"][0] < 0.99 > found["error"]["within"][0]
+
+
+def test_the_severity_alone_is_the_rival():
+    records = foretold(1)
+    for each in records:
+        own = runs.conditions_of("C").index(each["run"]["condition"]) / 1_000
+        for name in NAMES if "scores" in each else ():
+            each["scores"][name] = {w: own - int(name[-1]) / 9 for w in each["scores"][name]}
+    found = compared.prediction(records, 1_000)["error"]
+    assert found["severity"][0] > 0.95 and found["overall"][0] < 0.3
+
+
 def test_the_words_for_a_figure_count_its_rows():
     words = figures.STUDY_A.alt(small_grid([1.0, 2.5, 0.5, 3.0, 1.5]))
     assert words.endswith(
-        "With 10,000 training images, 1 better, 1 worse, 0 not distinguishable, from -10.2 "
-        "(CLAHE, training only) to +1.7 (CLAHE, both sides)."
+        "With 10,000 training images, 1 better, 0 worse, 0 equal, from +1.7 (CLAHE, both sides) "
+        "to +1.7 (CLAHE, both sides)."
     )
 
 
@@ -257,10 +336,10 @@ def test_what_is_missing_or_failed_is_said(made, repository):
 def test_one_study_alone_gives_pages_and_figures():
     records = small_grid([1.0, 2.5, 0.5])
     full, in_chinese = page_of(records), page_of(records, "report.zh.md")
-    assert "**Study A" in full and "**Study B" not in full
+    assert "\n| A, 10,000" in full and "\n| B" not in full
     assert full.count("There are no results yet.") == 1 + len(CORRUPTIONS)
-    assert full.count("is not known before") == 3  # the answer, and twice the prediction
-    assert "**研究 A" in in_chinese and "**研究 B" not in in_chinese
+    assert full.count("not known before") == 2  # the answer, and the prediction
+    assert "\n| A，10,000" in in_chinese and "\n| B" not in in_chinese
     assert in_chinese.count("还不知道") == 2
     for figure in figures.FIGURES:
         figure.draw(records)
@@ -270,9 +349,9 @@ def test_one_study_alone_gives_pages_and_figures():
 
 def test_the_report_begins_with_the_answer_and_its_tables_with_the_verdict():
     page = (ROOT / REPORTS[0]).read_text("utf-8")
-    places = [page.index(each) for each in ("**On clean images", "**Study A, ", "| Study A, ")]
+    places = [page.index(each) for each in ("**On clean images", "| A, 10,000", "| Study A, ")]
     assert places == sorted(places) and places[0] < 100
-    headers = re.findall(r"^\| (Study .*?) \| (.*) \|$", page, re.MULTILINE)
+    headers = re.findall(r"^\| (Study [AB], .*?) \| (.*) \|$", page, re.MULTILINE)
     assert [title for title, _ in headers] == [
         *("Study A, 10,000 images", "Study A, 2,000 images"),
         *("Study B, 10,000 images", "Study B, 1,000 images") * (1 + len(CORRUPTIONS)),
@@ -280,6 +359,49 @@ def test_the_report_begins_with_the_answer_and_its_tables_with_the_verdict():
     assert {columns for _, columns in headers} == {
         "verdict | difference, points | accuracy, % | seeds"
     }
+    assert page.count("\nSmallest effect with a star: ") == len(headers)
+
+
+@pytest.mark.parametrize(("readme", "page"), [*zip(report.READMES, report.REPORTS, strict=True)])
+def test_readme_report_and_book_give_the_same_answer(readme, page):
+    begin, end = marks(report.COMMAND)
+    answer = (ROOT / readme).read_text("utf-8").split(begin)[1].split(end)[0].strip()
+    said = (ROOT / page).read_text("utf-8").split("\n## ")[0]
+    assert answer.replace('src="images/', 'src="../images/') in said
+    book = (ROOT / "book" / "index.md").read_text("utf-8")
+    first = (ROOT / REPORTS[0]).read_text("utf-8")
+    after, before = re.findall(r'^:(?:start-after|end-before): "(.*)"$', book, re.MULTILINE)
+    assert first.startswith(after) and first.split("\n## ")[1].startswith(
+        before.removeprefix("## ")
+    )
+
+
+def test_the_known_mistake_has_a_table_of_its_own_and_counts_nowhere_else():
+    page = (ROOT / REPORTS[0]).read_text("utf-8")
+    before, after = page.split("## The known mistake")
+    assert "training only" not in before.split("## In short")[1]
+    lines = [line for line in after.split("## Study C")[0].splitlines() if "images |" in line]
+    made = compared.tables(compared.published_records())
+    for table, line in zip(made, lines, strict=True):
+        rows = {row.label: row for row in table.rows}
+        for name, cell in zip(training.TRANSFORMS, line.split(" | ")[1:], strict=True):
+            row = rows[f"{name}, training only"]
+            assert cell.startswith(f"{row.difference:+.1f} [{row.low:+.1f}, {row.high:+.1f}]")
+            assert ("*" in cell) == (row.after_holm and row.verdict in ("better", "worse"))
+
+
+def test_headlines_count_stars_over_the_sound_uses():
+    for table in compared.tables(compared.published_records()):
+        (each,) = compared.headlines([table])
+        rows = [row for row in table.rows if row.label.endswith(("both sides", "p = 0.5"))]
+        assert len(rows) == each.uses == 12
+        for verdict in ("better", "worse"):
+            stars = [row.verdict == verdict and row.star == "*" for row in rows]
+            assert each.starred[verdict] == sum(stars)
+        assert each.equal == [row.verdict for row in rows].count("equal")
+        assert each.highest.difference == max(row.difference for row in rows)
+        assert each.lowest.difference == min(row.difference for row in rows)
+        assert each.open >= 0
 
 
 def test_records_of_two_data_sets_are_not_mixed(repository):
@@ -315,9 +437,7 @@ def test_the_chinese_sentences_say_what_the_english_ones_say():
             own, other = (" ".join(text.split()) for text in (own, other))
             numbers = [re.findall(r"[+-]?\d[\d.,]*\b", text) for text in (own, other)]
             assert numbers[0] == numbers[1] != []
-            assert own.count("better than none by") == other.count("比不用时高")
-            assert own.count("worse than none by") == other.count("比不用时低")
-            assert own.count("; it does not survive") == other.count("；经 Holm 校正后不再成立")
+            assert own.count("*") == other.count("*")
 
 
 def test_every_name_has_a_chinese_one():
@@ -327,8 +447,7 @@ def test_every_name_has_a_chinese_one():
         for name in ("answer.zh.md", "report.zh.md")
     )
     assert list(answer.TRANSFORMS) == list(training.TRANSFORMS)
-    assert list(full.WAYS) == list(compared.WAYS)
-    assert tuple(full.VERDICTS) == compared.VERDICTS
+    assert list(full.WAYS) == list(compared.SOUND)
     assert tuple(full.UNDER) == tuple(CORRUPTIONS)
 
 
