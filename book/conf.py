@@ -8,6 +8,7 @@ from docutils import nodes
 from myst_nb.core.render import NbElementRenderer
 from sphinx import addnodes
 
+from book.images import write_scripts
 from tools.address import public_address
 
 ROOT = Path(__file__).resolve().parents[1]  # which Sphinx reads from, so that links hold in both
@@ -47,7 +48,7 @@ napoleon_google_docstring = False
 html_theme = "sphinx_book_theme"
 html_title = project
 html_static_path = ["static"]
-html_css_files = ["book.css"]
+html_css_files = ["book.css", "play.css"]
 html_favicon = "static/favicon.svg"
 html_extra_path = ["root"]
 html_sourcelink_suffix = ""  # so that a notebook is downloaded as one
@@ -129,6 +130,15 @@ def in_its_language(app, page, template, context, doctree):
         context["language"] = "zh-Hans"
 
 
+def add_sliders(app, page, template, context, doctree):
+    """The scripts of the pages that one plays with."""
+    if page in ("book/index", "book/play"):
+        for script in ("contrast.js", "play.js", "play/images.js"):
+            app.add_js_file(script)
+
+
 def setup(app):
+    app.connect("builder-inited", lambda app: write_scripts(app.outdir / "_static" / "play"))
     app.connect("doctree-read", adapt_links)
+    app.connect("html-page-context", add_sliders)
     app.connect("html-page-context", in_its_language)

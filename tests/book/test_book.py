@@ -20,7 +20,7 @@ from tools import ROOT
 from tools.address import public_address
 
 OTHERS = (  # pages that are no notebooks
-    *("README.zh-CN", "book/index", "book/run", "book/glossary", "book/reference"),
+    *("README.zh-CN", "book/index", "book/play", "book/run", "book/glossary", "book/reference"),
     *("results/report", "results/report.zh-CN", "results/speed"),
     *("assignments/README", "CONTRIBUTING"),
 )
@@ -37,7 +37,9 @@ LAUNCHERS = ("https://colab.research.google.com/github/", "https://mybinder.org/
 NO_EXCERPTS = (  # a search's, from disk: there the browser lets no page read the others
     *("Access to fetch at 'file:", "Failed to load resource: net::ERR_FAILED", "Failed to fetch"),
 )
-KINDS = ("book/index", "notebooks/11_explore", "_modules/augment_utils/contrast")  # of page
+KINDS = (  # of page
+    *("book/index", "book/play", "notebooks/11_explore", "_modules/augment_utils/contrast"),
+)
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -89,7 +91,8 @@ def test_every_page_is_there_and_in_reading_order(pages):
     assert set(PAGES) <= set(pages)
     links = [a["href"] for a in pages["book/index"].select("nav.bd-links a.reference")]
     names = [os.path.normpath(f"book/{link}")[:-5] for link in links]
-    assert names[0] == "book/run" and sorted(names) == sorted(set(PAGES) - {"book/index"})
+    assert names[:2] == ["book/play", "book/run"]
+    assert sorted(names) == sorted({*PAGES} - {"book/index"})
     notebooks = [name for name in names if name.startswith("notebooks/")]
     assert notebooks == [f"notebooks/{path.stem}" for path in PATHS]
     for before, after in itertools.pairwise(names):
