@@ -1,6 +1,8 @@
 """Settings of the web edition, whose pages are the notebooks themselves: `make book`."""
 
+import ast
 import importlib.metadata
+import re
 from pathlib import Path
 
 import nbformat
@@ -29,6 +31,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "sphinx_copybutton",
     "sphinx_design",
     "sphinx-mathjax-offline",
 ]
@@ -41,6 +44,8 @@ nb_execution_mode = "off"  # what is committed is what is shown
 nb_code_prompt_show = "Show the solution"
 nb_code_prompt_hide = "Hide the solution"
 nb_mime_priority_overrides = [("html", "image/png", 0)]
+
+copybutton_selector = "div.highlight pre:not(.cell_output pre)"  # what one would run
 
 autodoc_typehints = "none"  # the docstrings say more
 napoleon_google_docstring = False
@@ -76,20 +81,24 @@ html_context = {"default_mode": "auto"}  # dark or light as the reader's system 
 
 
 def gallery():
-    """A card for each notebook: its title, its thumbnail, and why anyone would care."""
-    cards = []
+    """A card for each notebook: title, thumbnail, why anyone would care, and how long it takes."""
+    cards, total = [], 0
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         cells = nbformat.read(path, 4).cells
         title, _, rest = cells[0].source.removeprefix("# ").partition("\n")
         why = rest.strip().partition("\n\n")[0]
+        minutes = int(re.search(r"\*\*Time\*\* about (\d+) minutes", rest)[1])
+        total += minutes
         (figure,) = [c for c in cells if "thumbnail" in c.metadata.get("tags", [])]
         alt = next(o.metadata["image/png"]["alt"] for o in figure.outputs if "data" in o)
         cards.append(
             f":::{{grid-item-card}} {title}\n"
             f":link: ../notebooks/{path.stem}\n:link-type: doc\n"
-            f":img-top: ../images/{path.stem}.png\n:img-alt: {alt}\n\n{why}\n:::"
+            f":img-top: ../images/{path.stem}.png\n:img-alt: {alt}\n\n"
+            f"{why}\n\n**{minutes} minutes**\n:::"
         )
-    return "::::{grid} 1 1 2 2\n:gutter: 3\n\n" + "\n\n".join(cards) + "\n::::"
+    hours = f"{len(cards)} notebooks, about {round(total / 60)} hours to read and try.\n\n"
+    return hours + "::::{grid} 1 1 2 2\n:gutter: 3\n\n" + "\n\n".join(cards) + "\n::::"
 
 
 myst_substitutions = {"gallery": gallery()}
@@ -109,14 +118,48 @@ def with_alt_text(render_image):
 NbElementRenderer.render_image = with_alt_text(NbElementRenderer.render_image)
 
 
+def move_alt_texts(app, doctree):
+    """Out of the code: the figure has them, and they would give away what it is to show."""
+    for cell in (n for n in doctree.findall(nodes.container) if "cell_input" in n["classes"]):
+        for block in cell.findall(nodes.literal_block):
+            block.rawsource = without_alt_texts(block.astext())
+            block[:] = [nodes.Text(block.rawsource)]
+
+
+def without_alt_texts(source):
+    """The code with an ellipsis for each string that is given or added to `alt`."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:  # IPython's own commands
+        return source
+    texts = []
+    for node in ast.walk(tree):
+        named = getattr(node, "arg", None) == "alt" or any(
+            getattr(target, "id", None) == "alt"
+            for target in (*getattr(node, "targets", ()), getattr(node, "target", None))
+        )
+        if named and isinstance(node.value, ast.Constant | ast.JoinedStr):
+            texts.append(node.value)
+    code = source.encode()  # in bytes, as a node's place is
+    starts = [0, *(match.end() for match in re.finditer(b"\n", code))]
+    for text in sorted(texts, key=lambda text: -text.lineno):
+        begin = starts[text.lineno - 1] + text.col_offset
+        end = starts[text.end_lineno - 1] + text.end_col_offset
+        code = code[:begin] + '"…"'.encode() + code[end:]
+    return re.sub(r'\(\s*"…"\s*\)', '"…"', code.decode())
+
+
 def adapt_links(app, doctree):
     """To a folder of the repository: none, as it is no page. To the README: to the first page.
 
-    A badge, which is a picture of others, becomes its words: the book asks nothing of others.
+    A badge, which is a picture of others, becomes its words: the book asks nothing of others. Any
+    other picture leads to itself in full size, for which Sphinx wants a scale, but for a card's.
     """
     for image in list(doctree.findall(nodes.image)):
         if image["uri"].startswith("https:"):
             image.replace_self(nodes.Text(image["alt"]))
+        elif "sd-card-img-top" not in image["classes"] and "width" not in image:
+            image["scale"] = 100
     for link in list(doctree.findall(addnodes.pending_xref)):
         if link["reftarget"] == "README":
             link["reftarget"] = "book/index"
@@ -134,11 +177,12 @@ def add_sliders(app, page, template, context, doctree):
     """The scripts of the pages that one plays with."""
     if page in ("book/index", "book/play"):
         for script in ("contrast.js", "play.js", "play/images.js"):
-            app.add_js_file(script)
+            app.add_js_file(script, priority=400)  # before sphinx-copybutton looks for code
 
 
 def setup(app):
     app.connect("builder-inited", lambda app: write_scripts(app.outdir / "_static" / "play"))
+    app.connect("doctree-read", move_alt_texts)
     app.connect("doctree-read", adapt_links)
     app.connect("html-page-context", add_sliders)
     app.connect("html-page-context", in_its_language)

@@ -180,7 +180,8 @@ const play = (() => {
       say(controls.clip_limit, `${clip_limit}, ${limit} of ${kernel_size ** 2} pixels`);
       const result = apply(original, values);
       const after = measure({ ...original, pixels: result });
-      find(`.result.${name} figcaption`).textContent = `${name}: ${controls.transform.value}`;
+      find(`.result.${name} figcaption`).textContent =
+        (isSmall ? "" : `${name}: `) + controls.transform.value;
       drawPicture(find(`.result.${name}`), original, result);
       if (!isSmall) {
         const changes = find(`.changes.${name}`);
@@ -192,6 +193,7 @@ const play = (() => {
         .map((setting) => `${setting}=${JSON.stringify(values[setting])}`);
       const line = `au.${python}(${[code, ...named].join(", ")})`;
       let words = `${name}: ${controls.transform.value}. ${facts(before, after)}`;
+      if (isSmall) words = spread(before, after);
       if (settings.includes("clip_limit")) words += limitInWords(limit, kernel_size ** 2);
       return { name, result, after, line, words };
     }
@@ -361,6 +363,11 @@ const play = (() => {
   }
 
   // ---- words
+
+  function spread(before, after) {
+    const [old, fresh] = [before, after].map(({ deviation }) => deviation.toFixed(1));
+    return `The standard deviation of the grey levels: ${old} before, ${fresh} after.`;
+  }
 
   const percent = (count, total) => `${((100 * count) / total).toFixed(1)} %`;
 

@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import io
 import itertools
 import os
 import re
@@ -11,7 +12,9 @@ import threading
 from urllib.parse import unquote, urlsplit
 
 import nbformat
+import numpy as np
 import pytest
+import skimage.io
 from bs4 import BeautifulSoup
 
 from tests.common import python, violations
@@ -40,6 +43,22 @@ NO_EXCERPTS = (  # a search's, from disk: there the browser lets no page read th
 KINDS = (  # of page
     *("book/index", "book/play", "notebooks/11_explore", "_modules/augment_utils/contrast"),
 )
+TABLES = "article .pst-scrollable-table-container"
+TOO_WIDE = (
+    """all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.innerText)"""
+)
+BROKEN_WORDS = """all => all.flatMap(one => {
+  const walker = document.createTreeWalker(one, NodeFilter.SHOW_TEXT), broken = [];
+  for (let text; (text = walker.nextNode()); )
+    for (const word of text.data.matchAll(/[\\p{L}\\p{N}]+/gu)) {
+      const range = document.createRange();
+      range.setStart(text, word.index);
+      range.setEnd(text, word.index + word[0].length);
+      const tops = new Set([...range.getClientRects()].map(box => box.top));
+      if (tops.size > 1) broken.push(word[0]);
+    }
+  return broken;
+})"""
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -113,6 +132,8 @@ def test_a_page_shows_its_notebook_as_committed(path, pages):
     page, cells = pages[f"notebooks/{path.stem}"], code_cells(nbformat.read(path, 4))
     shown = [image["alt"] for image in page.select("div.cell_output img")]
     assert shown == [" ".join(alt.split()) for cell in cells for _, alt in pictures_of(cell)]
+    code = " ".join(" ".join(box.get_text().split()) for box in page.select(".cell_input"))
+    assert shown and not any(alt[:40] in code for alt in shown)  # it would give figures away
     folded = page.select("details.hide")
     assert len(folded) == sum("hide-cell" in tags_of(cell) for cell in cells) > 0
     assert not any(detail.has_attr("open") for detail in folded)
@@ -251,20 +272,60 @@ def test_a_page_is_accessible_and_fits(name, served, open_page):
         page.wait_for_load_state("networkidle")
         assert page.evaluate("document.documentElement.dataset.theme") == scheme
         assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+        # code and printed tables of 100 columns fit on a desktop, and scroll on a phone
+        boxes = (
+            "article :is(pre, .pst-scrollable-table-container)" if viewport == DESKTOP else TABLES
+        )
+        assert page.eval_on_selector_all(boxes, TOO_WIDE) == []
         assert violations(page, "article", preload=False) == []
 
 
 @pytest.mark.parametrize("name", ["README.zh-CN", "results/report", "results/speed"])
-def test_tables_are_as_wide_as_the_page_and_show_their_second_column_on_a_phone(
-    name, book, open_page
-):
-    page = open_page((book / f"{name}.html").as_uri())
-    fits = "all => all.map(one => one.offsetWidth <= one.parentElement.clientWidth)"
-    assert {*page.eval_on_selector_all("article table", fits)} == {True}
+def test_tables_fit_on_a_phone(name, book, open_page):
     page = open_page((book / f"{name}.html").as_uri(), PHONE)
-    ends = "all => all.map(one => one.getBoundingClientRect().right)"
-    second = page.eval_on_selector_all("article table tr > :nth-child(2)", ends)
-    assert 0 < max(second) <= PHONE["width"]
+    assert page.locator(TABLES).count() > 0
+    assert page.eval_on_selector_all(TABLES, TOO_WIDE) == []
+
+
+def test_what_scrolls_on_a_phone_says_so(book, open_page):
+    """The shadow at its end goes when it has been scrolled there."""
+    page = open_page((book / "notebooks/09_does_it_help.html").as_uri(), PHONE)
+    code = page.locator("article .cell_input pre").first
+    ends = []
+    for place in (0, 10_000):
+        code.evaluate("(one, place) => one.scrollTo(place, 0)", place)
+        picture = skimage.io.imread(io.BytesIO(code.screenshot()))
+        ends.append(picture[4:10, -20:-2].astype(int))  # above the first line
+    assert np.ptp(ends[0]) > 60 > 10 > np.ptp(ends[1])
+
+
+def test_words_of_titles_stay_whole_on_a_phone(book, open_page):
+    for name in ("01_image_data_generator", "10_todays_input_pipelines"):
+        page = open_page((book / f"notebooks/{name}.html").as_uri(), PHONE)
+        broken = page.eval_on_selector_all("article :is(h1, h2, h3)", BROKEN_WORDS)
+        assert broken == []
+
+
+def test_focus_is_seen_on_cards_and_code_can_be_copied_by_keyboard(book, open_page):
+    page = open_page((book / "book/index.html").as_uri())
+    page.locator(".sd-card a").first.focus()
+    page.keyboard.press("Tab")
+    ring = "one => getComputedStyle(one).outlineStyle"
+    assert page.locator(".sd-card").nth(1).evaluate(ring) == "solid"
+    page = open_page((book / "book/run.html").as_uri())
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator("button.copybtn").first.focus()
+    page.keyboard.press("Enter")
+    page.locator("button.copybtn.success").wait_for()
+    assert "make run" in page.evaluate("navigator.clipboard.readText()")
+
+
+def test_a_figure_leads_to_itself_in_full_size(book, open_page):
+    page = open_page((book / "notebooks/02_histograms_and_contrast.html").as_uri(), PHONE)
+    figure = page.locator(".cell_output a > img").first
+    assert figure.evaluate("one => one.clientWidth < one.naturalWidth")
+    figure.click()
+    page.wait_for_url("**/_images/*.png")
 
 
 def test_the_gallery_leads_to_a_notebook_from_disk_and_served(book, served, open_page):
