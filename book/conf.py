@@ -1,16 +1,14 @@
 """Settings of the web edition, whose pages are the notebooks themselves: `make book`."""
 
-import ast
 import importlib.metadata
-import re
 from pathlib import Path
 
-import nbformat
 from docutils import nodes
 from myst_nb.core.render import NbElementRenderer
 from sphinx import addnodes
 
 from book.images import write_scripts
+from book.pages import gallery, references, without_alt_texts
 from tools.address import public_address
 
 ROOT = Path(__file__).resolve().parents[1]  # which Sphinx reads from, so that links hold in both
@@ -80,28 +78,7 @@ if ADDRESS := public_address():  # buttons: repository, source, issue, Colab, Bi
 html_context = {"default_mode": "auto"}  # dark or light as the reader's system is
 
 
-def gallery():
-    """A card for each notebook: title, thumbnail, why anyone would care, and how long it takes."""
-    cards, total = [], 0
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        cells = nbformat.read(path, 4).cells
-        title, _, rest = cells[0].source.removeprefix("# ").partition("\n")
-        why = rest.strip().partition("\n\n")[0]
-        minutes = int(re.search(r"\*\*Time\*\* about (\d+) minutes", rest)[1])
-        total += minutes
-        (figure,) = [c for c in cells if "thumbnail" in c.metadata.get("tags", [])]
-        alt = next(o.metadata["image/png"]["alt"] for o in figure.outputs if "data" in o)
-        cards.append(
-            f":::{{grid-item-card}} {title}\n"
-            f":link: ../notebooks/{path.stem}\n:link-type: doc\n"
-            f":img-top: ../images/{path.stem}.png\n:img-alt: {alt}\n\n"
-            f"{why}\n\n**{minutes} minutes**\n:::"
-        )
-    hours = f"{len(cards)} notebooks, about {round(total / 60)} hours to read and try.\n\n"
-    return hours + "::::{grid} 1 1 2 2\n:gutter: 3\n\n" + "\n\n".join(cards) + "\n::::"
-
-
-myst_substitutions = {"gallery": gallery()}
+myst_substitutions = {"gallery": gallery(), "references": references()}
 
 
 def with_alt_text(render_image):
@@ -124,29 +101,6 @@ def move_alt_texts(app, doctree):
         for block in cell.findall(nodes.literal_block):
             block.rawsource = without_alt_texts(block.astext())
             block[:] = [nodes.Text(block.rawsource)]
-
-
-def without_alt_texts(source):
-    """The code with an ellipsis for each string that is given or added to `alt`."""
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:  # IPython's own commands
-        return source
-    texts = []
-    for node in ast.walk(tree):
-        named = getattr(node, "arg", None) == "alt" or any(
-            getattr(target, "id", None) == "alt"
-            for target in (*getattr(node, "targets", ()), getattr(node, "target", None))
-        )
-        if named and isinstance(node.value, ast.Constant | ast.JoinedStr):
-            texts.append(node.value)
-    code = source.encode()  # in bytes, as a node's place is
-    starts = [0, *(match.end() for match in re.finditer(b"\n", code))]
-    for text in sorted(texts, key=lambda text: -text.lineno):
-        begin = starts[text.lineno - 1] + text.col_offset
-        end = starts[text.end_lineno - 1] + text.end_col_offset
-        code = code[:begin] + '"…"'.encode() + code[end:]
-    return re.sub(r'\(\s*"…"\s*\)', '"…"', code.decode())
 
 
 def adapt_links(app, doctree):

@@ -23,12 +23,34 @@ from tools import ROOT
 from tools.address import public_address
 
 OTHERS = (  # pages that are no notebooks
-    *("README.zh-CN", "book/index", "book/play", "book/run", "book/glossary", "book/reference"),
+    *("README.zh-CN", "book/index", "book/play", "book/run", "book/glossary"),
+    *("book/references", "book/reference"),
     *("results/report", "results/report.zh-CN", "results/speed"),
     *("assignments/README", "CONTRIBUTING"),
 )
 PAGES = [*OTHERS, *(f"notebooks/{path.stem}" for path in PATHS)]
+DOIS = (
+    *("10.1016/B978-0-12-336156-1.50061-6", "10.1016/S0734-189X%2887%2980186-X"),
+    *("10.1109/TIP.2005.864170", "10.1145/800248.807361", "10.1186/s40537-019-0197-0"),
+    *("10.1364/JOSAA.7.002032", "10.2307/1412159"),
+)
 OUTSIDE = {  # where links may lead
+    *(f"https://doi.org/{doi}" for doi in DOIS),
+    *(f"https://arxiv.org/abs/{paper}" for paper in ("1212.5701", "1903.12261", "1909.13719")),
+    *(f"https://github.com/keras-team/keras/issues/{n}" for n in (1950, 2622, 17398, 19365)),
+    *(f"https://github.com/keras-team/keras/pull/{n}" for n in (8868, 21953)),
+    "https://github.com/tensorflow/tensorflow/issues/82838",
+    "https://github.com/opencv/opencv/blob/4.x/modules/imgproc/src/clahe.cpp",
+    "https://github.com/opencv/opencv/blob/4.x/modules/imgproc/src/histogram.cpp",
+    "https://github.com/sukilau/Ziff-deep-learning",
+    "https://docs.opencv.org/4.x/d6/db6/classcv_1_1CLAHE.html",
+    "https://keras.io/api/layers/preprocessing_layers/",
+    "https://keras.io/api/optimizers/adadelta/",
+    "https://scikit-image.org/docs/0.26.x/api/skimage.exposure.html",
+    "https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf",
+    "https://www.jstor.org/stable/4615733",
+    "https://www.tensorflow.org/guide/data_performance",
+    "https://www.tensorflow.org/versions/r2.12/api_docs/python/tf/keras/preprocessing/image",
     "https://github.com/hendrycks/robustness",
     "https://github.com/sukilau/Ziff-deep-learning/tree/master/2-CIFAR10-data-generator",
     "https://docs.astral.sh/uv/",
@@ -172,7 +194,7 @@ def test_links_outside_are_well_formed_and_known(pages):
     assert links == OUTSIDE
     for link in map(urlsplit, links):
         assert link.scheme == "https" and re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", link.netloc)
-        assert re.fullmatch(r"/[\w./-]*", link.path) and not link.query
+        assert re.fullmatch(r"/[\w./~%-]*", link.path) and not link.query
 
 
 @pytest.mark.slow
