@@ -26,6 +26,7 @@ const play = (() => {
       apply: (image, { kernel_size, clip_limit }) => contrast.clahe(image, kernel_size, clip_limit),
     },
   };
+  const COLORS = { joint: "R, G, B together", channel: "R, G, B each", value: "V alone" };
   const MOST_SIDE = 512; // of a picture of one's own
   const NEIGHBOURS = 3; // on each side of a pixel, for the gain around it
   const WAIT = 400; // milliseconds after the last move, until the words change
@@ -43,23 +44,24 @@ const play = (() => {
     `<figure class="${area}"><figcaption>${title}</figcaption>
      <canvas role="img" aria-label="${title}"></canvas>${below}</figure>`;
 
+  const scale = (...words) =>
+    `<div class="scale" aria-hidden="true"><span>${words.join("</span><span>")}</span></div>`;
+
   const histogram = `<svg viewBox="0 0 256 64" preserveAspectRatio="none" role="img"
     aria-label="Histogram and CDF"><path class="bars"/><path class="cdf"/></svg>
-    <div class="scale" aria-hidden="true"><span>0</span><span>grey level</span><span>255</span></div>`;
+    ${scale("0", "grey level", "255")}`;
 
-  const key = (kind, ...words) => `<div class="key ${kind}"></div>
-    <div class="scale" aria-hidden="true"><span>${words.join("</span><span>")}</span></div>`;
+  const key = (kind, ...words) => `<div class="key ${kind}"></div>${scale(...words)}`;
 
   const panel = (name, transform) => `
     ${picture(`result ${name}`, name, histogram)}
     <div class="controls ${name}" role="group" aria-label="Setting ${name}">
       <label class="of-transform"><span>${name}</span> <select name="transform">
-        ${options(Object.keys(TRANSFORMS), transform)}</select></label>
+        ${options(Object.keys(TRANSFORMS), Object.keys(TRANSFORMS), transform)}</select></label>
       ${slider("low", "Low percentile:", 0, 49, 2, 0.5)}
       ${slider("high", "High percentile:", 51, 100, 98, 0.5)}
       <label class="of-color"><span>Histogram of</span> <select name="color">
-        ${options({ joint: "R, G, B together", channel: "R, G, B each", value: "V alone" }, "value")}
-        </select></label>
+        ${options(Object.keys(COLORS), Object.values(COLORS), "value")}</select></label>
       ${slider("kernel_size", "Tile:", 4, 32, 8)}
       ${slider("clip_limit", "Clip limit:", 0, 100, 54)}
     </div>
@@ -68,21 +70,19 @@ const play = (() => {
       ${picture("gain", `Gain of ${name}`, key("colours", "× ⅛", "× 1", "× 8"))}
     </div>`;
 
-  function options(names, chosen) {
-    const entries = Array.isArray(names) ? names.map((name) => [name, name]) : Object.entries(names);
-    return entries
-      .map(([value, words]) => `<option value="${value}"${value === chosen ? " selected" : ""}>${words}`)
-      .join("");
+  function options(values, words, chosen) {
+    const mark = (value) => (value === chosen ? " selected" : "");
+    return values.map((value, i) => `<option value="${value}"${mark(value)}>${words[i]}`).join("");
   }
 
   const layout = (images) => `
     <div class="choice" role="group" aria-label="The image">
       <label class="of-image"><span>Image</span> <select name="image">
-        ${options({ ...images.map((image) => image.name) }, "0")}</select></label>
+        ${options([...images.keys()], images.map((image) => image.name))}</select></label>
       ${slider("severity", "Contrast taken away:", 0, 5, 0)}
       <label class="of-file"><span>Your own picture, which never leaves this machine</span>
         <input type="file" name="file" accept="image/*"></label>
-      <label class="of-compare"><input type="checkbox" name="compare"> Compare with a setting B</label>
+      <label class="of-compare"><input type="checkbox" name="compare"> Compare two settings</label>
     </div>
     ${picture("original", "Original", histogram)}
     ${picture("apart", "B − A", key("grey", "−255", "0", "+255"))}
@@ -102,6 +102,7 @@ const play = (() => {
       ["A", "B"].map((name) => [name, controlsIn(find(`.controls.${name}`))]),
     );
     let source; // {pixels, height, width, channels, name, code} of the chosen image
+    let drawn = {};
     let scheduled = 0;
     let timer = 0;
 
@@ -110,9 +111,11 @@ const play = (() => {
       try {
         source = file ? await openFile(file) : await openImage(play.images[choice.image.value]);
       } catch {
-        find(".words").textContent = `Not shown: ${file.name} is no picture that this browser reads.`;
+        const name = file ? file.name : "the image";
+        find(".words").textContent = `Not shown: ${name} is nothing that this browser can read.`;
         return;
       }
+      drawn = {};
       const side = Math.min(source.height, source.width);
       for (const { kernel_size, color } of Object.values(panels)) {
         kernel_size.max = Math.max(8, source.height, source.width);
@@ -125,31 +128,28 @@ const play = (() => {
     function draw() {
       scheduled = 0;
       const severity = Number(choice.severity.value);
-      const original = { ...source, pixels: contrast.loseContrast(source, severity) };
-      const code = severity
-        ? `corruptions.contrast(${source.code}, severity=${severity})`
-        : source.code;
-      const before = measure(original);
-      say(choice.severity, severity ? `severity ${severity} of 5` : "none");
-      find(".original figcaption").textContent = `Original, ${source.height} × ${source.width}`;
-      drawPicture(find(".original"), original, original.pixels);
+      const original = once("original", severity, () => drawOriginal(severity));
       const compared = choice.compare.checked;
       root.classList.toggle("compared", compared);
-      const shown = (compared ? ["A", "B"] : ["A"]).map((name) =>
-        drawPanel(name, panels[name], original, before, code),
-      );
-      const top = Math.max(...[before, ...shown.map(({ after }) => after)].map(({ top }) => top));
-      drawHistogram(find(".original svg"), before, top);
+      const shown = (compared ? ["A", "B"] : ["A"]).map((name) => {
+        const transform = panels[name].transform.value;
+        const values = valuesOf(panels[name]);
+        return once(name, [severity, transform, values], () =>
+          drawPanel(name, transform, values, original),
+        );
+      });
+      const top = Math.max(original.before.top, ...shown.map(({ after }) => after.top));
+      drawHistogram(find(".original svg"), original.before, top);
       for (const { name, after } of shown) drawHistogram(find(`.result.${name} svg`), after, top);
       const words = shown.map((one) => one.words);
       if (compared) {
         const [a, b] = shown.map(({ result }) => result);
-        drawPicture(find(".apart"), original, difference(a, b));
+        drawPicture(find(".apart"), source, difference(a, b));
         words.push(apartInWords(a, b, source.channels));
       }
       find(".code pre").textContent = [
         "import augment_utils as au",
-        ...(code.includes("skimage") ? ["import skimage"] : []),
+        ...(source.code.includes("skimage") ? ["import skimage"] : []),
         ...(severity ? ["from augment_utils import corruptions"] : []),
         "",
         ...shown.map((one) => one.line + (source.comment ?? "")),
@@ -160,41 +160,52 @@ const play = (() => {
       }, WAIT);
     }
 
-    function drawPanel(name, controls, original, before, code) {
-      const { python, settings, apply } = TRANSFORMS[controls.transform.value];
-      for (const setting of ["low", "high", "color", "kernel_size", "clip_limit"]) {
-        find(`.${name} .of-${setting}`).hidden = !settings.includes(setting);
+    /** What was drawn last under a name, if its settings are the same; a move changes only one. */
+    function once(name, settings, make) {
+      const key = JSON.stringify(settings);
+      if (drawn[name]?.key !== key) drawn[name] = { key, ...make() };
+      return drawn[name];
+    }
+
+    function drawOriginal(severity) {
+      const image = { ...source, pixels: contrast.loseContrast(source, severity) };
+      say(choice.severity, severity ? `severity ${severity} of 5` : "none");
+      find(".original figcaption").textContent = `Original, ${image.height} × ${image.width}`;
+      drawPicture(find(".original"), image, image.pixels);
+      const corrupted = `corruptions.contrast(${image.code}, severity=${severity})`;
+      return { image, code: severity ? corrupted : image.code, before: measure(image) };
+    }
+
+    function drawPanel(name, transform, values, { image, code, before }) {
+      const { python, settings, apply } = TRANSFORMS[transform];
+      const result = apply(image, values);
+      const after = measure({ ...image, pixels: result });
+      const title = isSmall ? transform : `${name}: ${transform}`;
+      find(`.result.${name} figcaption`).textContent = title;
+      drawPicture(find(`.result.${name}`), image, result);
+      if (!isSmall) {
+        const [changed, gained] = find(`.changes.${name}`).children;
+        drawPicture(changed, image, difference(image.pixels, result));
+        drawGain(gained, image, before, after);
       }
-      const values = {
-        low: Number(controls.low.value),
-        high: Number(controls.high.value),
-        color: controls.color.value,
-        kernel_size: Number(controls.kernel_size.value),
-        clip_limit: clipLimit(controls.clip_limit.value),
-      };
-      const { kernel_size, clip_limit } = values;
-      const limit = Math.max(1, Math.trunc(clip_limit * kernel_size ** 2));
+
+      const controls = panels[name];
+      for (const setting of Object.keys(values)) {
+        controls[setting].closest("label").hidden = !settings.includes(setting);
+      }
+      const pixels = values.kernel_size ** 2;
+      const limit = Math.max(1, Math.trunc(values.clip_limit * pixels));
       say(controls.low, `${values.low} %`);
       say(controls.high, `${values.high} %`);
-      say(controls.kernel_size, `${kernel_size} × ${kernel_size} pixels`);
-      say(controls.clip_limit, `${clip_limit}, ${limit} of ${kernel_size ** 2} pixels`);
-      const result = apply(original, values);
-      const after = measure({ ...original, pixels: result });
-      find(`.result.${name} figcaption`).textContent =
-        (isSmall ? "" : `${name}: `) + controls.transform.value;
-      drawPicture(find(`.result.${name}`), original, result);
-      if (!isSmall) {
-        const changes = find(`.changes.${name}`);
-        drawPicture(changes.children[0], original, difference(original.pixels, result));
-        drawGain(changes.children[1], original, before, after);
-      }
+      say(controls.kernel_size, `${values.kernel_size} × ${values.kernel_size} pixels`);
+      say(controls.clip_limit, `${values.clip_limit}, ${limit} of ${pixels} pixels`);
+
       const named = settings
-        .filter((setting) => setting !== "color" || original.channels === 3)
+        .filter((setting) => setting !== "color" || image.channels === 3)
         .map((setting) => `${setting}=${JSON.stringify(values[setting])}`);
       const line = `au.${python}(${[code, ...named].join(", ")})`;
-      let words = `${name}: ${controls.transform.value}. ${facts(before, after)}`;
-      if (isSmall) words = spread(before, after);
-      if (settings.includes("clip_limit")) words += limitInWords(limit, kernel_size ** 2);
+      let words = isSmall ? spread(before, after) : `${title}. ${facts(before, after)}`;
+      if (settings.includes("clip_limit")) words += limitInWords(limit, pixels);
       return { name, result, after, line, words };
     }
 
@@ -208,7 +219,18 @@ const play = (() => {
   }
 
   function controlsIn(element) {
-    return Object.fromEntries([...element.querySelectorAll("[name]")].map((one) => [one.name, one]));
+    const controls = [...element.querySelectorAll("[name]")];
+    return Object.fromEntries(controls.map((control) => [control.name, control]));
+  }
+
+  function valuesOf({ low, high, color, kernel_size, clip_limit }) {
+    return {
+      low: Number(low.value),
+      high: Number(high.value),
+      color: color.value,
+      kernel_size: Number(kernel_size.value),
+      clip_limit: clipLimit(clip_limit.value),
+    };
   }
 
   /** What a slider stands at, beside it and for a screen reader. */
@@ -238,7 +260,8 @@ const play = (() => {
     try {
       const opened = await decode(url, MOST_SIDE);
       const code = `skimage.io.imread(${JSON.stringify(file.name)})`;
-      const comment = opened.shrunk ? `  # here ${opened.height} × ${opened.width} pixels of it` : "";
+      const size = `${opened.height} × ${opened.width}`;
+      const comment = opened.shrunk ? `  # here ${size} pixels of it` : "";
       return { ...opened, name: file.name, code, comment };
     } finally {
       URL.revokeObjectURL(url);
@@ -253,7 +276,8 @@ const play = (() => {
     const scale = Math.min(1, mostSide / Math.max(opened.naturalHeight, opened.naturalWidth));
     const height = Math.max(1, Math.round(opened.naturalHeight * scale));
     const width = Math.max(1, Math.round(opened.naturalWidth * scale));
-    const context = Object.assign(document.createElement("canvas"), { width, height }).getContext("2d");
+    const canvas = Object.assign(document.createElement("canvas"), { width, height });
+    const context = canvas.getContext("2d");
     context.fillStyle = "white"; // under what is transparent
     context.fillRect(0, 0, width, height);
     context.imageSmoothingQuality = "high";
@@ -289,7 +313,7 @@ const play = (() => {
     return { value, counts, bars, top: Math.max(...bars), total, mean, deviation };
   }
 
-  /** The variance of V in the square around each pixel, from sums over all that is above and left. */
+  /** The variance of V in the square around each pixel, from sums over all above and left. */
   function variances(value, height, width) {
     const across = width + 1;
     const sums = new Float64Array(across * (height + 1));
@@ -311,7 +335,8 @@ const play = (() => {
         const left = Math.max(0, x - NEIGHBOURS);
         const right = Math.min(width, x + NEIGHBOURS + 1);
         const n = ((bottom - top) / across) * (right - left);
-        const over = (all) => all[bottom + right] - all[bottom + left] - all[top + right] + all[top + left];
+        const over = (all) =>
+          all[bottom + right] - all[bottom + left] - all[top + right] + all[top + left];
         result[j] = (n * over(squares) - over(sums) ** 2) / n ** 2;
       }
     }
@@ -354,11 +379,14 @@ const play = (() => {
   }
 
   function drawHistogram(svg, { bars, counts, total }, top) {
-    const height = (count) => (64 * (1 - count / top)).toFixed(1);
-    const outline = bars.map((count, bar) => `V${height(count)}H${4 * bar + 4}`);
+    const height = (share) => (64 * (1 - share)).toFixed(1);
+    const outline = bars.map((count, bar) => `V${height(count / top)}H${4 * bar + 4}`);
     svg.querySelector(".bars").setAttribute("d", `M0 64${outline.join("")}V64Z`);
     let seen = 0;
-    const steps = Array.from(counts, (count, level) => `${level} ${(64 * (1 - (seen += count) / total)).toFixed(1)}`);
+    const steps = Array.from(counts, (count, level) => {
+      seen += count;
+      return `${level} ${height(seen / total)}`;
+    });
     svg.querySelector(".cdf").setAttribute("d", `M${steps.join("L")}`);
   }
 
@@ -385,9 +413,10 @@ const play = (() => {
   function limitInWords(limit, pixels) {
     const words = ` The clip limit is ${limit} of a tile's ${pixels} pixels.`;
     if (limit > 1) return words;
+    const end = Number((2 / pixels).toPrecision(3));
     return (
-      `${words} Dead zone: every clip limit below 2/${pixels} = ${Number((2 / pixels).toPrecision(3))} ` +
-      "is 1 pixel and gives this same picture; notebook 06 explains it."
+      `${words} Dead zone: every clip limit below 2/${pixels} = ${end} is 1 pixel and gives this ` +
+      "same picture; notebook 06 explains it."
     );
   }
 
