@@ -88,7 +88,8 @@ const play = (() => {
     ${picture("apart", "B − A", key("grey", "−255", "0", "+255"))}
     ${panel("A", "CLAHE")} ${panel("B", "AHE")}
     <p class="words" role="status"></p>
-    <div class="code highlight"><pre tabindex="0" aria-label="The line of Python"></pre></div>`;
+    <div class="code highlight">
+      <pre tabindex="0" role="region" aria-label="The line of Python"></pre></div>`;
 
   // ---- one of them
 

@@ -165,6 +165,16 @@ def test_a_page_shows_its_notebook_as_committed(path, pages):
     assert source.endswith(f"/{path.name}")
 
 
+def test_a_page_by_nbconvert_is_without_solutions(tmp_path):
+    command = re.search(r"^jupyter (nbconvert .*)", (ROOT / "book/run.md").read_text("utf-8"), re.M)
+    *words, pattern = command[1].split()
+    (path,) = ROOT.glob(pattern)
+    done = python("-m", "jupyter", *words, path, "--output-dir", tmp_path)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / f"{path.stem}.html").read_text("utf-8")
+    assert "Exercise 1." in text and "Solution to exercise" not in text
+
+
 def test_links_inside_lead_somewhere(book, pages):
     broken = []
     for name, page in pages.items():
