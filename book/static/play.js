@@ -1,6 +1,7 @@
 /* The sliders of the web edition: every <div class="play"> becomes an image, a setting A, a second
 setting B to compare it with, and what they show. The transforms are those of contrast.js. With
-data-image it is a small one: that image, CLAHE, three sliders. */
+data-image it is a small one: that image, which has lost contrast as data-severity says, CLAHE, and
+three sliders. */
 "use strict";
 
 const play = (() => {
@@ -215,7 +216,10 @@ const play = (() => {
       if (target.name === "image" || target.name === "file") choose();
       else if (source) scheduled ||= requestAnimationFrame(draw);
     });
-    if (isSmall) choice.image.value = root.dataset.image;
+    if (isSmall) {
+      choice.image.value = root.dataset.image;
+      choice.severity.value = root.dataset.severity ?? 0;
+    }
     choose();
   }
 
