@@ -29,17 +29,11 @@ OTHERS = (  # pages that are no notebooks
     *("assignments/README", "CONTRIBUTING"),
 )
 PAGES = [*OTHERS, *(f"notebooks/{path.stem}" for path in PATHS)]
-DOIS = (
-    *("10.1016/B978-0-12-336156-1.50061-6", "10.1016/S0734-189X%2887%2980186-X"),
-    *("10.1109/TIP.2005.864170", "10.1145/800248.807361", "10.1186/s40537-019-0197-0"),
-    *("10.1364/JOSAA.7.002032", "10.2307/1412159"),
+CITED = (  # in references, where tests/notebooks/rules.py holds the form
+    *("https://doi.org/", "https://arxiv.org/abs/", "https://github.com/keras-team/keras/"),
+    "https://github.com/tensorflow/tensorflow/issues/",
 )
 OUTSIDE = {  # where links may lead
-    *(f"https://doi.org/{doi}" for doi in DOIS),
-    *(f"https://arxiv.org/abs/{paper}" for paper in ("1212.5701", "1903.12261", "1909.13719")),
-    *(f"https://github.com/keras-team/keras/issues/{n}" for n in (1950, 2622, 17398, 19365)),
-    *(f"https://github.com/keras-team/keras/pull/{n}" for n in (8868, 21953)),
-    "https://github.com/tensorflow/tensorflow/issues/82838",
     "https://github.com/opencv/opencv/blob/4.x/modules/imgproc/src/clahe.cpp",
     "https://github.com/opencv/opencv/blob/4.x/modules/imgproc/src/histogram.cpp",
     "https://github.com/sukilau/Ziff-deep-learning",
@@ -201,7 +195,8 @@ def test_links_outside_are_well_formed_and_known(pages):
     links = {a["href"] for page in pages.values() for a in page.select("a[href*='//']")}
     if address := public_address():
         links = {link for link in links if not link.startswith((address, *LAUNCHERS))}
-    assert links == OUTSIDE
+    cited = {link for link in links if link.startswith(CITED)}
+    assert len(cited) > 10 and links - cited == OUTSIDE
     for link in map(urlsplit, links):
         assert link.scheme == "https" and re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", link.netloc)
         assert re.fullmatch(r"/[\w./~%-]*", link.path) and not link.query
