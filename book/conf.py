@@ -3,11 +3,12 @@
 import importlib.metadata
 from pathlib import Path
 
-import nbformat
 from docutils import nodes
 from myst_nb.core.render import NbElementRenderer
 from sphinx import addnodes
 
+from book.images import write_scripts
+from book.pages import gallery, references, without_alt_texts
 from tools.address import public_address
 
 ROOT = Path(__file__).resolve().parents[1]  # which Sphinx reads from, so that links hold in both
@@ -28,6 +29,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "sphinx_copybutton",
     "sphinx_design",
     "sphinx-mathjax-offline",
 ]
@@ -41,13 +43,15 @@ nb_code_prompt_show = "Show the solution"
 nb_code_prompt_hide = "Hide the solution"
 nb_mime_priority_overrides = [("html", "image/png", 0)]
 
+copybutton_selector = "div.highlight pre:not(.cell_output pre)"  # what one would run
+
 autodoc_typehints = "none"  # the docstrings say more
 napoleon_google_docstring = False
 
 html_theme = "sphinx_book_theme"
 html_title = project
 html_static_path = ["static"]
-html_css_files = ["book.css"]
+html_css_files = ["book.css", "play.css"]
 html_favicon = "static/favicon.svg"
 html_extra_path = ["root"]
 html_sourcelink_suffix = ""  # so that a notebook is downloaded as one
@@ -74,24 +78,7 @@ if ADDRESS := public_address():  # buttons: repository, source, issue, Colab, Bi
 html_context = {"default_mode": "auto"}  # dark or light as the reader's system is
 
 
-def gallery():
-    """A card for each notebook: its title, its thumbnail, and why anyone would care."""
-    cards = []
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        cells = nbformat.read(path, 4).cells
-        title, _, rest = cells[0].source.removeprefix("# ").partition("\n")
-        why = rest.strip().partition("\n\n")[0]
-        (figure,) = [c for c in cells if "thumbnail" in c.metadata.get("tags", [])]
-        alt = next(o.metadata["image/png"]["alt"] for o in figure.outputs if "data" in o)
-        cards.append(
-            f":::{{grid-item-card}} {title}\n"
-            f":link: ../notebooks/{path.stem}\n:link-type: doc\n"
-            f":img-top: ../images/{path.stem}.png\n:img-alt: {alt}\n\n{why}\n:::"
-        )
-    return "::::{grid} 1 1 2 2\n:gutter: 3\n\n" + "\n\n".join(cards) + "\n::::"
-
-
-myst_substitutions = {"gallery": gallery()}
+myst_substitutions = {"gallery": gallery(), "references": references()}
 
 
 def with_alt_text(render_image):
@@ -108,14 +95,25 @@ def with_alt_text(render_image):
 NbElementRenderer.render_image = with_alt_text(NbElementRenderer.render_image)
 
 
+def move_alt_texts(app, doctree):
+    """Out of the code: the figure has them, and they would give away what it is to show."""
+    for cell in (n for n in doctree.findall(nodes.container) if "cell_input" in n["classes"]):
+        for block in cell.findall(nodes.literal_block):
+            block.rawsource = without_alt_texts(block.astext())
+            block[:] = [nodes.Text(block.rawsource)]
+
+
 def adapt_links(app, doctree):
     """To a folder of the repository: none, as it is no page. To the README: to the first page.
 
-    A badge, which is a picture of others, becomes its words: the book asks nothing of others.
+    A badge, which is a picture of others, becomes its words: the book asks nothing of others. Any
+    other picture leads to itself in full size, for which Sphinx wants a scale, but for a card's.
     """
     for image in list(doctree.findall(nodes.image)):
         if image["uri"].startswith("https:"):
             image.replace_self(nodes.Text(image["alt"]))
+        elif "sd-card-img-top" not in image["classes"] and "width" not in image:
+            image["scale"] = 100
     for link in list(doctree.findall(addnodes.pending_xref)):
         if link["reftarget"] == "README":
             link["reftarget"] = "book/index"
@@ -129,6 +127,16 @@ def in_its_language(app, page, template, context, doctree):
         context["language"] = "zh-Hans"
 
 
+def add_sliders(app, page, template, context, doctree):
+    """The scripts of the pages that one plays with."""
+    if page in ("book/index", "book/play"):
+        for script in ("contrast.js", "play.js", "play/images.js"):
+            app.add_js_file(script, priority=400)  # before sphinx-copybutton looks for code
+
+
 def setup(app):
+    app.connect("builder-inited", lambda app: write_scripts(app.outdir / "_static" / "play"))
+    app.connect("doctree-read", move_alt_texts)
     app.connect("doctree-read", adapt_links)
+    app.connect("html-page-context", add_sliders)
     app.connect("html-page-context", in_its_language)

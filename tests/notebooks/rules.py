@@ -4,6 +4,7 @@ import base64
 import io
 import re
 from itertools import pairwise
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -21,8 +22,18 @@ MACHINE_PATH = re.compile(
 )
 SECTIONS = ("## Watch out", "## Your turn", "## What we have seen", "## References")
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+FOLDED_OR_NEXT = re.compile(r"<details>|\*\*Exercise \d|## ")
 EMPTY_HEADER = re.compile(r"^\|(?:.*\|)? *\|.*\n\| *:?-", re.MULTILINE)  # of a table's column
 LIST_BY_MISTAKE = re.compile(r"^(?!\s*(?:[-+*]|\d+[.)]) |  )\S.*\n(?:\d+[.)]|[-+*]) ", re.MULTILINE)
+LINK = re.compile(r"\[([^]]+)\]\(([^)]+)\)")
+NAMED = re.compile(r"(doi:|arXiv:|issue |pull request )(.*)")
+FORMS = {  # where it leads, by what is named and its number
+    "doi:": r"https://doi\.org/(?=10\.\d{{4,9}}/.){}",
+    "arXiv:": r"https://arxiv\.org/abs/(?=\d{{4}}\.\d{{4,5}}$){}",
+    "issue ": r"https://github\.com/[\w-]+/[\w-]+/issues/(?=\d+$){}",
+    "pull request ": r"https://github\.com/[\w-]+/[\w-]+/pull/(?=\d+$){}",
+}
+UNLINKED = re.compile(r"\bdoi:|\barXiv:|\b[Ii]ssue \d|\b[Pp]ull request \d|github\.com|https?:")
 MAX_LINES = 20
 MIN_WORDS_A_CELL = 15
 
@@ -109,11 +120,26 @@ def problems(notebook):
         found.append("has a table with an empty cell in its header")
     if hit := LIST_BY_MISTAKE.search(prose):
         found.append(f"has a paragraph that goes on as a list: {hit[0]!r}")
+    found += _reference_problems(prose.partition("## References")[2])
+    for cell, following in pairwise(notebook.cells):
+        if "solution" in tags_of(cell) and not FOLDED_OR_NEXT.match(following.source):
+            found.append(f"says what a solution shows beside its fold: {following.source[:40]!r}")
     exercises = len(re.findall(r"^\*\*Exercise \d|^### Exercise \d", prose, re.MULTILINE))
     solutions = sum("solution" in tags_of(cell) for cell in cells)
     if not 2 <= exercises <= solutions:
         found.append(f"has {exercises} exercises and {solutions} solutions")
     return found
+
+
+def _reference_problems(references):
+    """A DOI, a paper on arXiv, an issue and a pull request is a link, and to what it names."""
+    if hit := UNLINKED.search(LINK.sub("", references)):
+        yield f"has a reference that is no link: {hit[0]!r}"
+    for words, address in LINK.findall(references):
+        named = NAMED.fullmatch(words)
+        form = named and FORMS[named[1]].format(re.escape(quote(named[2])))
+        if not re.fullmatch(form or r"https://.*", address):
+            yield f"links {words!r} to {address}"
 
 
 def _cell_problems(cell):

@@ -75,6 +75,14 @@ SPOILT = {  # {what the rules say: how to come by it}
     "goes on as a list: 'The weights sum to": lambda n: adds(n, "The weights sum to\n1. Notice."),
     "empty cell in its header": lambda n: adds(n, "| | HE |\n| --- | --- |\n| a | b |"),
     "lacks ## References": lambda n: replaces(n, "## References", "## More"),
+    "no link: 'doi:'": lambda n: adds(n, "- A. Author, *A Book*, doi:10.1000/182."),
+    "no link: 'issue 7'": lambda n: adds(n, "- Keras, issue 7, 2016."),
+    "links 'doi:10.1000/182' to": lambda n: adds(n, "[doi:10.1000/182](https://doi.org/10.1000/1)"),
+    "links 'issue 7' to": lambda n: adds(n, "[issue 7](https://github.com/a/b/issues/8)"),
+    "beside its fold: 'No.": lambda n: n.cells.insert(
+        1 + next(i for i, cell in enumerate(n.cells) if is_solution(cell)),
+        nbformat.v4.new_markdown_cell("No. Only the darkest level goes to 0."),
+    ),
     "0 solutions": lambda n: n.update(cells=[c for c in n.cells if not is_solution(c)]),
     "not hidden": lambda n: next(filter(is_solution, n.cells)).metadata.pop("jupyter"),
 }
