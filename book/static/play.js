@@ -105,18 +105,26 @@ const play = (() => {
     );
     let source; // {pixels, height, width, channels, name, code} of the chosen image
     let drawn = {};
+    let turns = 0;
     let scheduled = 0;
     let timer = 0;
 
     async function choose() {
       const file = choice.file.files[0];
+      const listed = play.images[choice.image.value];
+      if (!file && !listed) return; // no file was chosen in the end: what is shown stays
+      const turn = ++turns;
+      let opened;
       try {
-        source = file ? await openFile(file) : await openImage(play.images[choice.image.value]);
+        opened = await (file ? openFile(file) : openImage(listed));
       } catch {
-        const name = file ? file.name : "the image";
+        const { name } = file ?? listed;
         find(".words").textContent = `Not shown: ${name} is nothing that this browser can read.`;
         return;
       }
+      if (turn !== turns) return; // another was chosen meanwhile
+      if (file) choice.image.selectedIndex = -1;
+      source = opened;
       drawn = {};
       const side = Math.min(source.height, source.width);
       for (const { kernel_size, color } of Object.values(panels)) {

@@ -309,6 +309,19 @@ def test_a_page_is_accessible_and_fits(name, served, open_page):
         assert violations(page, "article", preload=False) == []
 
 
+def test_two_settings_beside_each_other_are_accessible_and_fit(book, open_page):
+    for viewport, scheme in ((DESKTOP, "dark"), (PHONE, "light")):
+        page = open_page((book / "book/play.html").as_uri(), viewport, scheme)
+        page.check("[name=compare]")
+        page.get_by_text("A and B differ at").wait_for()
+        ends = [
+            page.locator(f".{part}").bounding_box() for part in ("A canvas >> nth=0", "controls.B")
+        ]
+        assert ends[1]["y"] + ends[1]["height"] - ends[0]["y"] <= viewport["height"]
+        assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+        assert violations(page, "article", preload=False) == []
+
+
 @pytest.mark.parametrize("name", ["README.zh-CN", "results/report", "results/speed"])
 def test_tables_fit_on_a_phone(name, book, open_page):
     page = open_page((book / f"{name}.html").as_uri(), PHONE)

@@ -249,4 +249,6 @@ def test_a_picture_of_ones_own_stays_on_the_machine(page_of, tmp_path, monkeypat
     page.set_input_files("[name=file]", "none.png")
     page.wait_for_function("document.querySelector('.words').textContent.startsWith('Not shown')")
     assert shown(page, ".original").shape == (341, 512, 3)
+    move(page, "image", "0")
+    assert shown(page, ".original").shape == (32, 32, 3)
     assert [url for url in requests if not url.startswith("blob:")] == []
