@@ -130,7 +130,8 @@ def mistake_table(made: list[Table]) -> str:
     lines = []
     for table in made:
         rows = {
-            row.label.partition(", ")[0]: f"{_difference(row)}{row.clear}"
+            row.label.partition(", ")[0]: f"{row.difference:+.1f} ± "
+            f"{(row.high - row.low) / 2:.1f}{row.clear}"
             for row in table.of("mistake")
         }
         under = f" under {table.corruption}" if table.corruption else ""
@@ -142,21 +143,26 @@ def mistake_table(made: list[Table]) -> str:
 
 def prediction_table(found: dict[int, dict]) -> str:
     """Study C's rank correlations with what study B measured."""
-    header = ["With", "images", "distance, overall", "severity alone, overall"]
-    header += [
-        "distance, within one corruption and severity",
-        *(f"within {c}" for c in CORRUPTIONS),
+    measured = {
+        f"{target}, {images:,} images": of_size[target]
+        for images, of_size in found.items()
+        for target in ("error", "loss")
+    }
+    lines = {
+        "distance, overall": [each["overall"] for each in measured.values()],
+        "severity alone, overall": [each["severity"] for each in measured.values()],
+        "distance, within one corruption and severity": [
+            each["within"] for each in measured.values()
+        ],
+    }
+    for corruption in CORRUPTIONS:
+        within = [each["by_corruption"][corruption] for each in measured.values()]
+        lines[f"the same under {corruption}"] = within
+    cells = [
+        [name, *("{:.2f} ± {:.2f}".format(*pair) for pair in pairs)]
+        for name, pairs in lines.items()
     ]
-    return markdown_table(
-        header,
-        (
-            [target, f"{images:,}"]
-            + ["{:.2f} ± {:.2f}".format(*each[kind]) for kind in ("overall", "severity", "within")]
-            + ["{:.2f} ± {:.2f}".format(*within) for within in each["by_corruption"].values()]
-            for images, of_size in found.items()
-            for target, each in (("error", of_size["error"]), ("loss", of_size["loss"]))
-        ),
-    )
+    return markdown_table(["With", *measured], cells)
 
 
 def distance_table(records: list[dict]) -> str:

@@ -25,7 +25,7 @@ FUNCTIONS = {  # of contrast.js, beside their models
     "clahe": au.clahe,
     "loseContrast": corruptions.contrast,
 }
-PERCENTILES = (2, 98), (0, 100), (0, 0.5), (99.5, 100), (49, 51), (12.5, 77)
+PERCENTILES = (2, 98), (0, 100), (0, 1.5), (99.5, 100), (49, 51), (12.5, 77)
 CLIP_LIMITS = 0, 0.0005, 0.005, 0.03, 0.1, 0.5, 1
 APPLY = """async ([base64, height, width, channels, cases]) => {
   const pixels = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
