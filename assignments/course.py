@@ -271,6 +271,7 @@ def _judge(box, course, name, student, parts, seconds):
     folder = course / "submitted" / student / name
     released = nbformat.read(course / "release" / name / f"{name}.ipynb", 4)
     try:
+        own = Personal(student, name, course)
         mine = Submission(folder, released, student, course / CLASS_FILE)
     except (OSError, ValueError) as error:
         return {
@@ -285,7 +286,7 @@ def _judge(box, course, name, student, parts, seconds):
         before = json.loads((course / "autograded" / student / name / JUDGED).read_text("utf-8"))
         if before["digest"] == digest:
             return {**before, "remarks": mine.remarks + before["ran"]}, None
-    own = Personal(student, name, course)
+    own.image()  # without images nobody can be judged
     with _handed_in(course, folder) as copy:
         judged, ran = judge.judge(mine.notebook, box.start(copy), parts, own, seconds)
     for cell in mine.notebook.cells:

@@ -314,6 +314,9 @@ class _Judge:
             self.remarks.append(f"{part.name}: {gone} when it was called")
             self._restore(place + 1)
             return Judged(points, f"it was called, and {gone}")
+        except Exception as error:  # something came that the check did not think of
+            self.remarks.append(f"{part.name} could not be compared: {error!r:.80}; look at it")
+            return Judged(points, "what came could not be compared")
         return Judged(points)
 
     def _replace(self, part):

@@ -93,8 +93,11 @@ def read_roster(course: Path) -> list[dict[str, str]]:
     file = course / ROSTER
     if not file.exists():
         return []
-    rows = list(csv.DictReader(io.StringIO(file.read_text("utf-8-sig"))))
-    people = [{str(k).strip().lower(): (v or "").strip() for k, v in row.items()} for row in rows]
+    head, _, rest = file.read_text("utf-8-sig").partition("\n")
+    mark = ";" if ";" in head else ","  # a spreadsheet's, where the comma is in numbers
+    names = [name.strip().lower() for name in next(csv.reader([head], delimiter=mark), [])]
+    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(rest), delimiter=mark)]
+    people = [dict(zip(names, row, strict=False)) for row in rows if any(row)]
     if not all(person.get("student") for person in people):
         raise ValueError(f"{file} is to have a column `student` with an id in each row")
     for at, person in enumerate(people):
