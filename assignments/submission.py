@@ -1,8 +1,8 @@
 """What was handed in, as far as it can be read: repaired where it must be, with remarks."""
 
+import json
 import re
 import unicodedata
-import warnings
 from pathlib import Path
 
 import nbformat
@@ -40,15 +40,12 @@ class Submission:
     """
 
     def __init__(self, folder: Path, released: NotebookNode, student: str, our_class: Path) -> None:
-        file, self.remarks = _find_notebook(folder, student)
+        file, self.remarks = _find_notebook(folder)
         if file.stat().st_size > LARGEST:
             raise ValueError(f"{file.name} has {file.stat().st_size >> 20} MB")
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of cells without ids
-                text = file.read_bytes().decode("utf-8-sig")
-                self.notebook = _plain(nbformat.reads(text, 4))
-                self.remarks += restore_cells(self.notebook, released)
+            self.notebook = _plain(file.read_bytes().decode("utf-8-sig"))
+            self.remarks += restore_cells(self.notebook, released)
         except Exception as error:  # whatever JSON, its schema or a notebook's strange parts raise
             raise ValueError(f"{file.name} is no readable notebook: {error!r:.80}") from error
         self.answers = _take_answers(self.notebook, released)
@@ -65,33 +62,33 @@ def same_id(one: str, other: str) -> bool:
     return plain(one) == plain(other)
 
 
-def _find_notebook(folder, student):
+def _find_notebook(folder):
     """The notebook that is meant, and a remark if it has another name."""
     name = folder.name
-    file = folder / f"{name}.ipynb"
-    if file.is_file():
-        return file, []
     found = [path for path in sorted(folder.rglob("*.ipynb")) if path.is_file()]
-    found = [path for path in found if ".ipynb_checkpoints" not in path.parts]
+    found = [p for p in found if not p.is_symlink() and ".ipynb_checkpoints" not in p.parts]
+    if folder / f"{name}.ipynb" in found:
+        return folder / f"{name}.ipynb", []
     if len(found) != 1:
         raise ValueError(f"expected {name}.ipynb, found {len(found)} notebooks of other names")
     return found[0], [f"handed in as {found[0].name}"]
 
 
-def _plain(nb):
+def _plain(text):
     """The notebook with nothing in it but its cells' sources and their marks."""
-    cells = []
-    for cell in nb.cells:
-        kind = cell.cell_type if cell.cell_type in ("code", "markdown") else "markdown"
-        new = (nbformat.v4.new_code_cell if kind == "code" else nbformat.v4.new_markdown_cell)(
-            "".join(cell.source)
-        )
-        new.id = str(cell.get("id", new.id))
-        mark = cell.metadata.get("nbgrader")
+    content = json.loads(text)
+    if content["nbformat"] < 4:
+        content = nbformat.reads(text, 4)
+    nb = nbformat.v4.new_notebook()
+    for cell in content["cells"]:
+        code = cell["cell_type"] == "code"
+        new = nbformat.v4.new_code_cell if code else nbformat.v4.new_markdown_cell
+        nb.cells.append(new("".join(cell["source"])))
+        nb.cells[-1].id = str(cell.get("id", ""))
+        mark = (cell.get("metadata") or {}).get("nbgrader")
         if isinstance(mark, dict) and isinstance(mark.get("grade_id"), str):
-            new.metadata = NotebookNode(nbgrader=NotebookNode(mark))
-        cells.append(new)
-    return nbformat.v4.new_notebook(cells=cells)
+            nb.cells[-1].metadata.nbgrader = NotebookNode(mark)
+    return nb
 
 
 def restore_cells(nb: NotebookNode, released: NotebookNode) -> list[str]:
@@ -209,12 +206,13 @@ def _unusual(nb):
 
 
 def harmless(nb: NotebookNode) -> NotebookNode:
-    """A copy to be shown on a page: what is HTML in a student's text is shown as text.
+    """A copy to be shown on a page: HTML and links in a student's text are shown as text.
 
-    The outputs are text and pictures anyway (worker.py).
+    The outputs are text and pictures anyway (sandbox.py).
     """
     copy = nbformat.from_dict(nb)
     for cell in copy.cells:
         if cell.cell_type == "markdown" and not cell.metadata.get("nbgrader", {}).get("locked"):
-            cell.source = cell.source.replace("<", "&lt;").replace("\\href", "href ")
+            for mark, text in (("<", "&lt;"), ("](", "] ("), ("]:", "] :"), ("\\href", "href ")):
+                cell.source = cell.source.replace(mark, text)
     return copy

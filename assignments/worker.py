@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 MESSAGE = 32 << 20  # bytes at most
+KINDS = "biufcUS"  # of arrays that travel: numbers and texts
 # What does by itself what an assignment asks to write; _skimage2: from scikit-image 0.27 on
 LIBRARIES = (
     "augment_utils.contrast", "augment_utils.kernels", "skimage.exposure", "_skimage2.exposure",
@@ -194,6 +195,10 @@ def encode(value: Any, lend: Callable[[Any], int] | None = None) -> Any:
         array = np.asarray(value)
         if array.dtype.hasobject:
             return encode(array.tolist(), lend)
+        if array.nbytes > MESSAGE // 2:
+            raise ValueError(f"an array of {array.shape} is too large")
+        if array.dtype.kind not in KINDS:
+            return {"other": f"array of {array.dtype}"}
         file = io.BytesIO()
         np.lib.format.write_array(file, array, allow_pickle=False)
         kind = "scalar" if isinstance(value, np.generic) else "array"
@@ -223,7 +228,7 @@ def decode(value: Any, borrow: Callable[[int], Any] | None = None) -> Any:
     if kind in ("array", "scalar"):
         file = io.BytesIO(base64.b64decode(content))
         array = np.lib.format.read_array(file, allow_pickle=False)
-        if array.dtype.kind not in "biufcUS":
+        if array.dtype.kind not in KINDS:
             raise ValueError(f"arrays of {array.dtype} are not taken")
         return array[()] if kind == "scalar" else array
     if kind == "tuple":
@@ -323,7 +328,8 @@ class Notebook:
         self._names[name] = self._replaced[name] = right
 
     def _find(self, name):
-        if name not in self._names or self._names[name] is self._replaced.get(name):
+        ours = name in self._replaced and self._names.get(name) is self._replaced[name]
+        if ours or name not in self._names:
             raise Undefined(name)
         return self._names[name]
 

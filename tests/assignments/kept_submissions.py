@@ -51,8 +51,9 @@ def build(folder, names=None, students=None, quick=True):
     are not kept apart is left out there. Where it is `quick`, nothing is trained.
     """
     folder = Path(folder)
-    for part in ("source", "checks"):
-        shutil.copytree(ROOT / "assignments" / part, folder / part)
+    shutil.copytree(ROOT / "assignments" / "checks", folder / "checks")
+    for name in names or course.assignments_of(ROOT / "assignments"):
+        shutil.copytree(ROOT / "assignments" / "source" / name, folder / "source" / name)
     (folder / CLASS_FILE).write_text(json.dumps(CLASS), "utf-8")
     shutil.copy(ROOT / "assignments" / "nbgrader_config.py", folder)
     if quick:
@@ -80,7 +81,7 @@ def _train_nothing(folder):
         changed += indented in text
         text = text.replace(indented, textwrap.indent(QUICK, "    "))
         file.write_text(text.replace("AGAIN = 2", "AGAIN = 8"), "utf-8")
-    if changed != 2:
+    if changed not in (1, 2):  # the notebook is not always there
         raise ValueError("the training is not where it was")
 
 

@@ -238,9 +238,7 @@ def test_nothing_of_a_students_runs_in_the_feedback(tmp_path, browser):
     folder = kept_submissions.build(tmp_path / "course", [name], ["right"])
     file = folder / "submitted" / "right" / name / f"{name}.ipynb"
     nb = nbformat.read(file, 4)
-    text = (
-        "<script>alert('text')</script> <img src=x onerror=alert('img')> [x](javascript:alert(1))"
-    )
+    text = "<script>alert('text')</script> <img src=x onerror=alert('img')> [x](javascript:alert(1)) [y]\n\n[y]: javascript:alert(2)"
     nb.cells += [nbformat.v4.new_code_cell(HOSTILE), nbformat.v4.new_markdown_cell(text)]
     next(cell for cell in nb.cells if role(cell).get("grade_id") == "explain").source = text
     nbformat.write(nb, file)
@@ -252,7 +250,7 @@ def test_nothing_of_a_students_runs_in_the_feedback(tmp_path, browser):
         "**/*", lambda route: route.abort() if "http" in route.request.url else route.continue_()
     )
     page.goto((folder / "feedback" / "right" / name / f"{name}.html").as_uri())
-    assert page.get_by_text("alert('print')").count() == 1
+    assert page.get_by_text("alert('print')").count() == 2  # as code, and as what it printed
     assert page.locator("a[href^='javascript']").count() == 0
     assert said == []
 
