@@ -318,6 +318,8 @@ def _handed_in(course, folder):
             shutil.copytree(folder, copy, ignore=_links, copy_function=shutil.copyfile)
         copy.mkdir(exist_ok=True)
         shutil.copyfile(course / CLASS_FILE, copy / CLASS_FILE)
+        for path in (copy, *copy.rglob("*")):  # for who runs it, perhaps another user
+            path.chmod(0o755 if path.is_dir() else 0o644)
         yield copy
 
 

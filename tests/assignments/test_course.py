@@ -3,6 +3,8 @@
 import csv
 import re
 import shutil
+import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -238,7 +240,8 @@ def test_nothing_of_a_students_runs_in_the_feedback(tmp_path, browser):
     folder = kept_submissions.build(tmp_path / "course", [name], ["right"])
     file = folder / "submitted" / "right" / name / f"{name}.ipynb"
     nb = nbformat.read(file, 4)
-    text = "<script>alert('text')</script> <img src=x onerror=alert('img')> [x](javascript:alert(1)) [y]\n\n[y]: javascript:alert(2)"
+    text = "<script>alert('text')</script> <img src=x onerror=alert('img')>\n\n"
+    text += "[x](javascript:alert(1)) [y]\n\n[y]: javascript:alert(2)"
     nb.cells += [nbformat.v4.new_code_cell(HOSTILE), nbformat.v4.new_markdown_cell(text)]
     next(cell for cell in nb.cells if role(cell).get("grade_id") == "explain").source = text
     nbformat.write(nb, file)
@@ -308,6 +311,14 @@ def test_a_changed_answer_has_to_be_looked_at_again(tmp_path):
     by_hand(folder, name, "right", 1.0)
     (result,) = course.grade(folder)
     assert (result.parts["explain"], result.remarks) == (1, [])
+
+
+def test_without_bubblewrap_it_grades_and_says_what_is_not_kept_apart(tmp_path):
+    folder = kept_submissions.build(tmp_path / "course", NAMES[:1], ["cdf-off-by-one"])
+    nowhere = Path(sys.executable).parent  # where there is Python, and no bwrap
+    done = call("assignments", "grade", "--course", folder, PATH=nowhere)
+    assert done.returncode == 0 and "There is no bubblewrap" in done.stderr
+    assert re.search(r"cdf-off-by-one +18/25 +cdf +explain +-\n", done.stdout)
 
 
 def test_cells_turned_into_text_are_turned_back(tmp_path):

@@ -29,10 +29,11 @@ def box(request):
 
 
 @pytest.fixture
-def process(box, tmp_path):
-    started = box.start(folder_with(tmp_path, "helper.py", "x = 5"))
-    yield started
-    started.stop()
+def process(box):
+    with sandbox.shared_folder() as folder:  # pytest's own are its user's
+        started = box.start(folder_with(folder, "helper.py", "x = 5"))
+        yield started
+        started.stop()
 
 
 @pytest.fixture
