@@ -22,7 +22,6 @@ from hypothesis import settings
 from jupyter_client import KernelManager
 from nbval.plugin import IPyNbCell
 
-from assignments.sandbox import works
 from augment_utils import load_cifar10
 from augment_utils.datasets import find_cached_archive, is_cifar10
 from tests.notebooks.rules import other_pictures
@@ -104,6 +103,8 @@ def needs_cifar10():
 
 @pytest.fixture(scope="session")
 def bwrap():
+    from assignments.sandbox import works
+
     if not works("bwrap"):
         pytest.skip(NO_BWRAP)
 

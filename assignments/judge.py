@@ -235,6 +235,15 @@ class _Judge:
         process.functions["right"] = self._right
 
     def judge(self):
+        try:
+            self._run_all()
+        finally:
+            self.process.stop()
+        for name in (part.name for part in self.parts.values()):
+            self.judged.setdefault(name, Judged(0.0, "its test did not run"))
+        return self.judged, self.remarks
+
+    def _run_all(self):
         undefined = []
         for place, cell in enumerate(self.cells):
             if time.monotonic() > self.until:
@@ -249,10 +258,8 @@ class _Judge:
                     undefined.append(part)
         for part in undefined:  # what is defined below its test
             self.judged[part.name] = self._look_at(part, len(self.cells) - 1) or Judged(
-                0, f"{part.right.__name__ if part.right else part.name} is not defined"
+                0.0, f"{part.right.__name__ if part.right else part.name} is not defined"
             )
-        self.process.stop()
-        return self.judged, self.remarks
 
     def _run(self, place):
         cell = self.cells[place]
@@ -294,7 +301,7 @@ class _Judge:
     def _look_at(self, part, place):
         """What the part gets; None where there is nothing by its name."""
         if place in self.left_out and grade_id(self.cells[place]) == f"test-{part.name}":
-            judged = Judged(0, "it did not come to an end")
+            judged = Judged(0.0, "it did not come to an end")
         else:
             judged = self._check(part, place)
         if part.right and (judged is None or judged.says):

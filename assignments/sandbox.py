@@ -41,7 +41,7 @@ WORDS = {  # how submissions are kept apart: what is not
     "alone": (
         "There is no bubblewrap (bwrap): submissions run in a folder of their own, but with all "
         "your rights. They can read and change the gradebook, other submissions, this environment, "
-        "and use the network."
+        "use the network, and leave processes behind."
     ),
 }
 
@@ -58,7 +58,7 @@ class Sandbox:
 
     def __init__(self, kit: Path, way: str) -> None:
         self.way, self.not_kept_apart = way, WORDS[way]
-        self._kit, self._closed = kit, False
+        self._kit, self._images, self._closed = kit, _images(), False
         self._processes: weakref.WeakSet[Process] = weakref.WeakSet()
 
     def start(self, handed_in: Path) -> "Process":
@@ -83,10 +83,10 @@ class Sandbox:
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "PYTHONHASHSEED": "0",
         }
-        images, visible = _images(), [sys.prefix, sys.base_prefix, str(self._kit), str(handed_in)]
-        if images:
-            variables["AUGMENT_DATA"] = images
-            visible += [images] if os.path.exists(images) else []
+        visible = [sys.prefix, sys.base_prefix, str(self._kit), str(handed_in)]
+        if self._images:
+            variables["AUGMENT_DATA"] = self._images
+            visible += [self._images] if os.path.exists(self._images) else []
         program = [sys.executable, f"{self._kit}/worker.py", f"{self._kit}/home", str(handed_in)]
         place = None
         if self.way == "bwrap":
@@ -164,8 +164,11 @@ class Process:
             files = self._running.stdout.fileno(), self._running.stdin.fileno()
             self._peer = Peer(*files, self.functions)
             self._peer.deadline = time.monotonic() + START
-            with contextlib.suppress(Raised):
+            try:
                 self._peer.call("run", "", START)
+            except Exception as error:  # no student's fault: none of their code has run yet
+                self.stop()
+                raise OSError(f"no process for submissions can be started: {error}") from error
         self._peer.deadline = time.monotonic() + seconds + GRACE
         try:
             return self._peer.call(name, *arguments)
@@ -263,7 +266,7 @@ def _bwrap(visible):
 def _images():
     """Where the class's images are: "patches", a file, or None."""
     named = os.environ.get("AUGMENT_DATA") or find_cached_archive()
-    return os.path.abspath(named) if named and named != "patches" else named
+    return os.path.abspath(named) if named and named != "patches" else named or None
 
 
 @functools.cache

@@ -449,8 +449,7 @@ def main(kit: str, handed_in: str) -> None:
     with contextlib.suppress(OSError, shutil.Error):  # what is too large, or gone
         shutil.copytree(handed_in, here / "work")
     (here / "work").mkdir(exist_ok=True)
-    sys.path[0] = ""  # not this file's folder, but where the notebook is
-    sys.path.insert(0, str(here / "home"))
+    sys.path[0] = str(here / "home")  # and not this file's folder
     os.environ |= {
         "HOME": str(here / "home"),
         "PYTHONPATH": str(here / "home"),
@@ -461,7 +460,9 @@ def main(kit: str, handed_in: str) -> None:
     with open(os.devnull, "r+b") as nowhere:
         for file in range(3):
             os.dup2(nowhere.fileno(), file)
-    Notebook().serve(source, sink)
+    notebook = Notebook()
+    sys.path.insert(0, "")  # from here on, what was handed in beside the notebook
+    notebook.serve(source, sink)
 
 
 if __name__ == "__main__":

@@ -163,6 +163,23 @@ def test_all_that_a_submission_started_ends_with_it(process):
         time.sleep(0.1)
 
 
+def test_files_that_were_handed_in_do_not_stop_the_start(box):
+    with sandbox.shared_folder() as folder:
+        there = folder_with(folder, "traitlets.py", "raise ValueError")
+        for name in ("json", "IPython", "numpy"):
+            (there / f"{name}.py").write_text("raise ValueError")
+        started = box.start(there)
+        assert shows(started, "1 + 1") == "2"
+        started.stop()
+
+
+def test_that_nothing_can_be_started_is_no_students_fault(tmp_path):
+    with sandbox.sandbox() as box:
+        (box._kit / "worker.py").write_text("raise SystemExit")
+        with pytest.raises(OSError, match="no process for submissions can be started"):
+            box.start(folder_with(tmp_path, "x", "")).run("1", 5)
+
+
 # ---- with bubblewrap
 
 
