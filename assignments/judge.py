@@ -192,7 +192,7 @@ def brief(value: Any) -> str:
     if isinstance(value, list | tuple):
         inner = ", ".join(map(brief, value[:FEW])) + (", …" if len(value) > FEW else "")
         return f"[{inner}]" if isinstance(value, list) else f"({inner})"
-    return f"<{getattr(value, '__name__', None) or value!r:.60}>"
+    return f"<{getattr(value, '__name__', None) or repr(value):.60}>"
 
 
 def judge(
