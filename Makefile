@@ -54,7 +54,7 @@ assignments: $(READY)  ## make and check the students' notebooks in assignments/
 
 grade: $(READY)  ## grade assignments/submitted (KEPT=1: the submissions kept in tests, in build/course)
 	$(if $(KEPT),$(BIN)/python -m tests.assignments.kept_submissions build/course)
-	$(BIN)/python -m assignments grade $(if $(KEPT),--course build/course)
+	$(BIN)/python -m assignments grade $(if $(KEPT),--course build/course --seconds 10)
 
 oldest:  ## run notebooks and the module's tests with the lowest versions that pyproject.toml allows
 	$(PYTHON) -m venv --clear build/oldest

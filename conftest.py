@@ -6,8 +6,8 @@ compared. Without it everything runs on the embedded photo patches, and only wha
 
 Tests that are marked slow are left to `make check`, among them nbval of the notebooks that train.
 
-Tests that need a browser ask for the fixture `browser`. Where there is none they are skipped,
-and the last lines of the run say so in red.
+Tests that need a browser ask for the fixture `browser`, and those that need submissions kept apart
+for `bwrap`. Where there is none they are skipped, and the last lines of the run say so in red.
 """
 
 import contextlib
@@ -31,9 +31,11 @@ from tools.notebooks import has_parameters
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 NO_BROWSER = "there is no Chromium to drive"
 NO_PIP = "the newest pip is out of reach"
+NO_BWRAP = "there is no bubblewrap to keep submissions apart"
 HINTS = {
     NO_BROWSER: f"Put one of {', '.join(BROWSERS)} on the PATH, or: playwright install chromium",
     NO_PIP: "A package index is needed for that.",
+    NO_BWRAP: "Install bubblewrap (bwrap), and let it make namespaces.",
 }
 AT_HAND = "AUGMENT_TESTS_CIFAR10"  # from the first process to xdist's workers
 
@@ -97,6 +99,14 @@ def real_images():
 def needs_cifar10():
     if not cifar10_at_hand():
         pytest.skip("needs CIFAR-10: the committed outputs are of its first 1,000 images")
+
+
+@pytest.fixture(scope="session")
+def bwrap():
+    from assignments.sandbox import works
+
+    if not works("bwrap"):
+        pytest.skip(NO_BWRAP)
 
 
 @pytest.fixture(scope="session")

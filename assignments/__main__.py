@@ -6,7 +6,9 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from assignments.course import grade, release
+from assignments.course import SECONDS, assignments_of, grade, release
+from assignments.roster import collect
+from assignments.sandbox import sandbox
 from tools import ROOT
 from tools.commands import StoppableGroup, align, plain_errors, start
 
@@ -46,15 +48,38 @@ def release_assignments(course):
         sys.exit(1)
 
 
+@main.command("collect")
+@course_option
+@click.argument("assignment")
+@click.argument("download", type=click.Path(exists=True, path_type=Path))
+def collect_downloads(course, assignment, download):
+    """Sort what an LMS sent (DOWNLOAD, a zip file or a folder) into submitted/, by roster.csv."""
+    names = assignments_of(course)
+    if assignment not in names:
+        raise click.BadParameter(f"{assignment} is none of {', '.join(names)}")
+    with plain_errors():
+        collected, unknown = collect(course, assignment, download)
+    click.echo(f"Collected {len(collected)}: {', '.join(collected)}")
+    for name in unknown:
+        click.secho(f"nobody in the roster: {name}", fg="red", err=True)
+    if unknown:
+        sys.exit(1)
+
+
 @main.command("grade")
 @course_option
-def grade_submissions(course):
-    """Grade submitted/STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb: feedback/ and grades/ASSIGNMENT.csv.
+@click.option("--jobs", type=click.IntRange(1), help="At a time.  [default: one for each core]")
+@click.option("--seconds", default=SECONDS, show_default=True, help="That a cell may run.")
+def grade_submissions(course, jobs, seconds):
+    """Grade submitted/STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb: feedback/ and grades/.
 
-    This runs the students' code: read the note on security in assignments/README.md first.
+    This runs the students' code: read in assignments/README.md how it is kept apart.
     """
-    with plain_errors(extra="classroom"), tqdm(desc="graded", unit="submission") as bar:
-        rows = grade(course, lambda one: bar.update())
+    with plain_errors(extra="classroom"), sandbox() as box:
+        if box.not_kept_apart:
+            click.secho(box.not_kept_apart, fg="red", err=True)
+        with tqdm(desc="graded", unit="submission") as bar:
+            rows = grade(course, lambda one: bar.update(), jobs, seconds, box)
     columns = ["assignment", "student", "points", "not all of", "by hand", "remarks"]
     lines = [
         [

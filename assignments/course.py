@@ -1,14 +1,16 @@
-"""Release the assignments and grade what is handed in, with nbgrader, in one course folder.
+"""Release the assignments and grade what is handed in, in one nbgrader course folder.
 
-``source/`` is ours; from it come ``release/`` for the students, and from ``submitted/`` the
-folders ``staged/`` (the same, repaired where it must be), ``autograded/``, ``feedback/`` and
-``grades/``. Nothing in ``submitted/`` is ever changed.
+``source/`` and ``checks/`` are ours. From ``source/`` comes ``release/`` for the students; from
+``submitted/`` come ``autograded/``, ``feedback/`` and ``grades/``. Nothing in ``submitted/`` is
+ever changed. nbgrader makes the release, keeps the gradebook with the points given by hand, and
+makes the feedback; the points of the checks come from judge.py.
 """
 
 import contextlib
-import csv
 import hashlib
+import importlib.util
 import io
+import json
 import os
 import re
 import shutil
@@ -17,25 +19,30 @@ import sys
 import sysconfig
 import warnings
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
 from traitlets.config import PyFileConfigLoader
 
-from augment_utils.classroom import CLASS_FILE, read_class_file
-from tools.files import make_writable, write_file
-from tools.kernels import private_kernels
+from assignments import judge, sandbox, submission, worker
+from assignments.judge import Part, grade_id
+from assignments.roster import handed_in_at, late_rule, read_roster, write_tables
+from assignments.sandbox import Sandbox
+from assignments.submission import STUDENT_LINE, Submission
+from augment_utils.classroom import CLASS_FILE, Personal
+from tools.commands import align
+from tools.files import make_writable, write_file, write_json
 
 EXAMPLE = "example"  # the id with which sources are validated and releases tried
+SECONDS = 120  # that a cell may run
 PYTEST_INI = """\
 # `python -m pytest` in this folder runs the notebook, a test for each cell
 [pytest]
 addopts = --nbval-lax --nbval-current-env --nbval-cell-timeout=120
 """
-TOO_LONG = ("CellTimeoutError", "KeyboardInterrupt")  # what such a cell ends with
-DIGEST = ".digest"  # the file that tells what was graded
-STUDENT_LINE = re.compile(r"^STUDENT\s*=\s*(['\"])(.*?)\1", re.MULTILINE)
+JUDGED = "judged.json"  # beside the notebook in autograded/: what it got, and of which submission
 
 
 class Released(NamedTuple):
@@ -55,6 +62,7 @@ class Graded(NamedTuple):
     parts: dict[str, float | None]  # {part: points, or None where a human has to look}
     most: dict[str, float]  # {part: points there are}
     remarks: list[str]
+    late: float = 0.0  # points taken off
 
     @property
     def waiting(self) -> list[str]:
@@ -63,8 +71,8 @@ class Graded(NamedTuple):
 
     @property
     def points(self) -> float:
-        """Of the other parts."""
-        return sum(points for points in self.parts.values() if points is not None)
+        """Of the other parts, less what is taken off."""
+        return sum(points for points in self.parts.values() if points is not None) - self.late
 
 
 def assignments_of(course: str | os.PathLike) -> list[str]:
@@ -72,8 +80,17 @@ def assignments_of(course: str | os.PathLike) -> list[str]:
     return sorted(path.parent.name for path in Path(course).glob("source/*/*.ipynb"))
 
 
+def checks_of(course: str | os.PathLike, assignment: str) -> list[Part]:
+    """The parts of an assignment: of ``1_some_name`` those in ``checks/some_name.py``."""
+    file = Path(course) / "checks" / f"{assignment.partition('_')[2]}.py"
+    spec = importlib.util.spec_from_file_location(f"assignments.checks.{file.stem}", file)
+    module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+    spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module.PARTS
+
+
 def release(course: str | os.PathLike, check: bool = True) -> list[Released]:
-    """Make the students' versions; validate the sources, and that the released fail their tests.
+    """Make the students' versions; check the sources, and that the released fail their tests.
 
     Parameters
     ----------
@@ -87,35 +104,43 @@ def release(course: str | os.PathLike, check: bool = True) -> list[Released]:
     """
     course, results = Path(course).absolute(), []
     make_writable(course)
-    with _nbgrader(course) as api:
-        for name in assignments_of(course):
-            _release(api, course, name)
+    api = _nbgrader(course)
+    for name in assignments_of(course):
+        _release(api, course, name)
     for name in assignments_of(course):
         notebook = course / "release" / name / f"{name}.ipynb"
-        cells, wrong = _graded_cells(notebook), []
-        tests = {cell["grade_id"]: cell["points"] for cell in cells if not cell["solution"]}
-        if check:
-            fails = _errors(course / "source" / name / f"{name}.ipynb")
-            wrong += [f"the source's cell {cell} fails: {error}" for cell, error in fails.items()]
-            fails = _errors(notebook)
-            wrong += [f"the released {cell} passes" for cell in tests if cell not in fails]
-        points = sum(cell["points"] for cell in cells)
-        results.append(Released(name, points, points - sum(tests.values()), wrong))
+        most = _most(nbformat.read(notebook, 4))
+        parts = checks_of(course, name)
+        wrong = _check(course, name, parts) if check else []
+        points = sum(most.values())
+        by_checks = sum(most[part.name] for part in parts)
+        results.append(Released(name, points, points - by_checks, wrong))
     return results
 
 
 def grade(
-    course: str | os.PathLike, progress: Callable[[Graded], object] | None = None
+    course: str | os.PathLike,
+    progress: Callable[[Graded], object] | None = None,
+    jobs: int | None = None,
+    seconds: float = SECONDS,
+    box: Sandbox | None = None,
 ) -> list[Graded]:
-    """Grade all that is in ``submitted/STUDENT/ASSIGNMENT``, with feedback, and a CSV for each.
+    """Grade all that is in ``submitted/STUDENT/ASSIGNMENT``, with feedback.
 
-    What was graded before, and has not changed since, is not run again; points given by hand stay.
+    What was graded before, and has not changed since, is not run again; points given by hand stay
+    as long as what they were given for does.
 
     Parameters
     ----------
     course : path
     progress : callable or None
         Called with each :class:`Graded` as soon as it is there.
+    jobs : int or None
+        How many submissions run at a time; None: as many as there are cores.
+    seconds : float
+        That a cell may run.
+    box : Sandbox or None
+        Where they run; None: kept apart as well as this machine can.
 
     Returns
     -------
@@ -128,7 +153,7 @@ def grade(
         There is nothing to grade.
     """
     course = Path(course).absolute()
-    names, folders = assignments_of(course), sorted(course.glob("submitted/*/*/"))
+    names, folders = assignments_of(course), _folders(course / "submitted")
     handed_in = [(path.name, path.parent.name) for path in folders if path.name in names]
     if not handed_in:
         raise ValueError(
@@ -136,21 +161,54 @@ def grade(
             f"ASSIGNMENT/ASSIGNMENT.ipynb, where ASSIGNMENT is one of {', '.join(names)}"
         )
     make_writable(course)
-    results = []
-    with _nbgrader(course) as api:
+    read_roster(course)  # what is wrong with it, or with the rule, is said before the work
+    for name in names:
+        late_rule(course, name)
+    results = {}
+    with contextlib.ExitStack() as stack:
+        api = _nbgrader(course)
+        box = box or stack.enter_context(sandbox.sandbox())
         for name in sorted({name for name, _ in handed_in}):
             _release(api, course, name)
-        for name, student in sorted(handed_in):
-            results.append(_grade_one(api, course, name, student))
+        writer = _Writer(api, course)
+        parts = {name: checks_of(course, name) for name in names}
+        pool = stack.enter_context(_pool(box, jobs))
+        waiting: dict[Future, tuple] = {
+            pool.submit(_judge, box, course, name, student, parts[name], seconds): (name, student)
+            for name, student in sorted(handed_in)
+        }
+        for done in as_completed(waiting):
+            key = waiting.pop(done)
+            results[key] = writer.write(*key, *done.result())
             if progress:
-                progress(results[-1])
-            of_this = [one for one in results if one.assignment == name]
-            _write_csv(course / "grades" / f"{name}.csv", of_this)
+                progress(results[key])
+    graded = [results[key] for key in sorted(results)]
+    write_tables(course, graded)
     strangers = [path for path in folders if path.name not in names]
-    return results + [
+    return graded + [
         Graded(path.parent.name, path.name, {}, {}, ["no assignment has this name"])
         for path in strangers
     ]
+
+
+def _folders(submitted):
+    """STUDENT/ASSIGNMENT, by listing: ids may have signs that a pattern would take for its own."""
+    students = [path for path in sorted(submitted.glob("*")) if path.is_dir()]
+    return [path for student in students for path in sorted(student.iterdir()) if path.is_dir()]
+
+
+@contextlib.contextmanager
+def _pool(box, jobs):
+    """Threads that wait for processes; who stops them, ends the processes too."""
+    pool = ThreadPoolExecutor(jobs or os.cpu_count())
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        box.close()
+        raise
+    finally:
+        pool.shutdown()
 
 
 # ---- release
@@ -166,212 +224,229 @@ def _release(api, course, name):
     write_file(folder / "pytest.ini", PYTEST_INI.encode())
 
 
-def _errors(notebook):
-    """Run a notebook as the example student; {cell: error} of all cells that fail."""
-    from nbclient import NotebookClient
-
-    nb = nbformat.read(notebook, 4)
-    for cell in nb.cells:
-        cell.source = STUDENT_LINE.sub(f'STUDENT = "{EXAMPLE}"', cell.source)
-    with private_kernels() as settings:
-        client = NotebookClient(
-            nb,
-            timeout=300,
-            allow_errors=True,
-            resources={"metadata": {"path": str(notebook.parent)}},
-            config=settings,
-        )
-        with client.setup_kernel():  # client.execute() would answer Ctrl-C with an error of its own
-            for index, cell in enumerate(nb.cells):
-                client.execute_cell(cell, index)
-    return {
-        cell.metadata.get("nbgrader", {}).get("grade_id", cell.get("id")): output.evalue
-        for cell in nb.cells
-        if cell.cell_type == "code"
-        for output in cell.outputs
-        if output.output_type == "error"
-    }
-
-
-def _graded_cells(notebook):
-    """What nbgrader notes of the cells that have points."""
-    cells = (cell.metadata.get("nbgrader", {}) for cell in nbformat.read(notebook, 4).cells)
-    return [cell for cell in cells if cell.get("grade")]
-
-
-# ---- grading
+def _check(course, name, parts):
+    """Run source and release as the example student; what is wrong with them."""
+    wrong, folder = [], course / "release" / name
+    most = _most(nbformat.read(folder / f"{name}.ipynb", 4))
+    with sandbox.sandbox() as box:
+        for kind in ("source", "release"):
+            nb = nbformat.read(course / kind / name / f"{name}.ipynb", 4)
+            for cell in nb.cells:
+                cell.source = STUDENT_LINE.sub(f'STUDENT = "{EXAMPLE}"', cell.source)
+            own, process = Personal(EXAMPLE, name, course), box.start(folder)
+            judged, _ = judge.judge(nb, process, parts, own, SECONDS)
+            errors = {
+                grade_id(cell): output.evalue
+                for cell in nb.cells
+                for output in cell.get("outputs", [])
+                if output.output_type == "error"
+            }
+            got = {part: one.points for part, one in judged.items()}
+            if kind == "source":
+                wrong += [f"the source's cell {cell} fails: {e}" for cell, e in errors.items()]
+                wrong += [
+                    f"the source gets {got.get(part.name, 0):g} of {most[part.name]:g} points for "
+                    f"{part.name}: {judged[part.name].says}"
+                    for part in parts
+                    if got.get(part.name) != most[part.name]
+                ]
+            else:
+                tests = [f"test-{part.name}" for part in parts]
+                wrong += [f"the released {cell} passes" for cell in tests if cell not in errors]
+                wrong += [f"the released {part} gets points" for part in got if got[part]]
+    return wrong
 
 
-def _grade_one(api, course, name, student):
-    released = course / "release" / name / f"{name}.ipynb"
-    most = {_part(cell["grade_id"]): cell["points"] for cell in _graded_cells(released)}
-    try:
-        remarks, digest = _stage(course, name, student)
-    except (OSError, ValueError) as error:
-        return Graded(student, name, dict.fromkeys(most, 0.0), most, [str(error)])
-    folder = course / "autograded" / student / name  # nbgrader clears it before it grades again
-    mark, points = folder / DIGEST, _points(api, name, student)
-    if points is None or not mark.exists() or mark.read_text() != digest:
-        result = _quietly(api.autograde, name, student)
-        if not result["success"]:
-            remarks.append(f"could not be graded: {_reason(result)}")
-            return Graded(student, name, dict.fromkeys(most), most, remarks)
-        points = _points(api, name, student)
-        write_file(mark, digest.encode())
-    graded = nbformat.read(folder / f"{name}.ipynb", 4)
-    remarks += [
-        f"{cell.metadata.get('nbgrader', {}).get('grade_id', cell.get('id'))} ran too long"
-        for cell in graded.cells
-        if any(output.get("ename") in TOO_LONG for output in cell.get("outputs", []))
-    ]
-    if not _quietly(api.generate_feedback, name, student)["success"]:
-        remarks.append("no feedback could be made")
-    return Graded(student, name, {part: points[part] for part in most}, most, remarks)
+def _most(nb):
+    """{part: points there are} of a notebook."""
+    marks = (cell.metadata.get("nbgrader", {}) for cell in nb.cells)
+    return {m.grade_id.removeprefix("test-"): float(m.points) for m in marks if m.get("grade")}
 
 
-def _points(api, name, student):
-    """{part: points, or None where a human has to look}; None if the gradebook has nothing."""
-    from nbgrader.api import MissingEntry
-
-    with api.gradebook as gradebook:
-        try:
-            grades = gradebook.find_submission_notebook(name, name, student).grades
-        except MissingEntry:
-            return None
-        waits = {g.name: g.needs_manual_grade and g.manual_score is None for g in grades}
-        return {_part(g.name): None if waits[g.name] else g.score for g in grades}
+# ---- grading: where the students' code runs
 
 
-def _stage(course, name, student):
-    """Copy a submission, repaired so that nbgrader can grade it.
-
-    Returns what there is to remark, and a digest of all that decides the points.
-    """
-    source, folder = course / "submitted" / student / name, course / "staged" / student / name
-    file, remarks = _notebook_in(source, name)
+def _judge(box, course, name, student, parts, seconds):
+    """What a submission gets, as it stands in JUDGED; and the notebook, if it was run just now."""
+    folder = course / "submitted" / student / name
     released = nbformat.read(course / "release" / name / f"{name}.ipynb", 4)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of cells without ids
-            nb = nbformat.read(file, 4)
-            remarks += _restore_cells(nb, released)
-    except Exception as error:  # whatever JSON, its schema or a notebook's strange parts raise
-        raise ValueError(f"{file.name} is no readable notebook: {error!r:.80}") from error
-    remarks += _claims(nb, student, source / CLASS_FILE, course / CLASS_FILE)
-    staged = nbformat.writes(nb).encode()
-    write_file(folder / f"{name}.ipynb", staged)
-    graded_with = [course / "source" / name / f"{name}.ipynb", course / CLASS_FILE]
-    digest = hashlib.sha256(b"".join([staged, *(path.read_bytes() for path in graded_with)]))
-    return remarks, digest.hexdigest()
+        own = Personal(student, name, course)
+        mine = Submission(folder, released, student, course / CLASS_FILE)
+    except (OSError, ValueError) as error:
+        return {
+            "digest": "",
+            "points": {},
+            "answers": {},
+            "says": {},
+            "remarks": [str(error)],
+        }, None
+    digest = _digest(course, name, mine, seconds)
+    with contextlib.suppress(OSError, ValueError):
+        before = json.loads((course / "autograded" / student / name / JUDGED).read_text("utf-8"))
+        if before["digest"] == digest:
+            return {**before, "remarks": mine.remarks + before["ran"]}, None
+    own.image()  # without images nobody can be judged
+    with _handed_in(course, folder) as copy:
+        judged, ran = judge.judge(mine.notebook, box.start(copy), parts, own, seconds)
+    for cell in mine.notebook.cells:
+        test, _, part = (grade_id(cell) or "").partition("test-")
+        if part in judged and not test:
+            text = _says(part, judged[part], cell.metadata.nbgrader.points)
+            cell.outputs.append(nbformat.v4.new_output("stream", text=text))
+    return {
+        "digest": digest,
+        "points": {part: one.points for part, one in judged.items()},
+        "says": {part: one.says for part, one in judged.items()},
+        "answers": {part: text and _hash(text) for part, text in mine.answers.items()},
+        "ran": ran,
+        "remarks": mine.remarks + ran,
+    }, mine.notebook
 
 
-def _notebook_in(folder, name):
-    """The notebook that is meant, and a remark if it has another name."""
-    file = folder / f"{name}.ipynb"
-    if file.is_file():
-        return file, []
-    found = [path for path in sorted(folder.glob("*.ipynb")) if path.is_file()]
-    if len(found) != 1:
-        raise ValueError(f"expected {name}.ipynb, found {len(found)} notebooks of other names")
-    return found[0], [f"handed in as {found[0].name}"]
+def _says(part, judged, most):
+    return f"{part}: {judged.points:g} of {most:g} points. {judged.says}".rstrip() + "\n"
 
 
-def _restore_cells(nb, released):
-    """Give cells back what marks them for nbgrader, and the notebook the cells it has lost."""
-    remarks, place, lost_marks = [], 0, 0
-    for cell in released.cells:
-        if "nbgrader" not in cell.metadata:
-            continue
-        found = _find(cell, nb.cells, place)
-        if found is None:
-            nb.cells.insert(place, nbformat.from_dict(cell))
-            remarks.append(f"{cell.metadata.nbgrader.grade_id} was deleted, and put back")
-            place += 1
-            continue
-        place = found + 1
-        own = nb.cells[found]
-        lost_marks += "nbgrader" not in own.metadata
-        if own.cell_type != cell.cell_type:
-            own = nb.cells[found] = nbformat.from_dict({**cell, "source": own.source})
-        own.metadata["nbgrader"] = cell.metadata.nbgrader
-        if cell.metadata.nbgrader.locked and own.source.strip() != cell.source.strip():
-            remarks.append(f"{cell.metadata.nbgrader.grade_id} was edited; the original is used")
-    if lost_marks:
-        remarks.append(f"{lost_marks} cells had lost their marks, and got them back")
-    return remarks
+@contextlib.contextmanager
+def _handed_in(course, folder):
+    """A copy of what was handed in with the notebook, with the course's own class file."""
+    with sandbox.shared_folder() as place:
+        copy = place / "handed-in"
+        total = sum(f.lstat().st_size for f in folder.rglob("*") if not f.is_symlink())
+        if total < sandbox.SPACE // 4:
+            shutil.copytree(folder, copy, ignore=_links, copy_function=shutil.copyfile)
+        copy.mkdir(exist_ok=True)
+        shutil.copyfile(course / CLASS_FILE, copy / CLASS_FILE)
+        for path in (copy, *copy.rglob("*")):  # for who runs it, perhaps another user
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        yield copy
 
 
-def _find(cell, cells, place):
-    """Where a released cell is: by its mark, else its id, else its first line, else its place."""
-
-    def mark(one):
-        return one.metadata.get("nbgrader", {}).get("grade_id")
-
-    def first_line(one):
-        return one.source.strip().partition("\n")[0]
-
-    alike = (
-        lambda at, one: mark(one) == mark(cell),
-        lambda at, one: one.get("id") == cell.id,
-        lambda at, one: first_line(one) == first_line(cell) != "",
-        lambda at, one: (
-            at == place
-            and not (mark(one) or cell.metadata.nbgrader.locked)
-            and one.cell_type == cell.cell_type
-        ),
-    )
-    for is_alike in alike:
-        for at, one in enumerate(cells):
-            if is_alike(at, one):
-                return at
-    return None
+def _links(folder, names):
+    """What is no file and no folder."""
+    paths = {name: Path(folder, name) for name in names}
+    return [n for n, p in paths.items() if p.is_symlink() or not (p.is_file() or p.is_dir())]
 
 
-def _claims(nb, student, own_class, our_class):
-    """Whose the notebook says it is, and of which class."""
-    remarks = []
-    named = [m[2] for cell in nb.cells if (m := STUDENT_LINE.search(cell.source))]
-    if not any(name.strip().casefold() == student.strip().casefold() for name in named):
-        remarks.append(f"says STUDENT = {named[-1]!r}" if named else "names no STUDENT")
-    try:
-        if own_class.exists() and read_class_file(own_class) != read_class_file(our_class):
-            remarks.append(f"has the class file of {read_class_file(own_class)}")
-    except ValueError:
-        remarks.append("has an unreadable class file")
-    return remarks
+def _digest(course, name, mine, seconds):
+    """Of all that decides the points."""
+    ours = [course / "source" / name / f"{name}.ipynb", course / CLASS_FILE]
+    ours += [course / "checks" / f"{name.partition('_')[2]}.py"]
+    modules = (judge, worker, sandbox, submission)
+    ours += [Path(str(module.__file__)) for module in modules]
+    texts = [nbformat.writes(mine.notebook), str(seconds), *map(str, sorted(mine.answers.items()))]
+    return _hash("\0".join([*texts, *(path.read_text("utf-8") for path in ours)]))
 
 
-def _part(grade_id):
-    return grade_id.removeprefix("test-")
+def _hash(text):
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _write_csv(path, results):
-    """A row a student, a column a part; empty where a human has to look."""
-    text = io.StringIO()
-    parts = list(results[0].most)
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["student", *parts, "points", "of", "to grade by hand", "remarks"])
-    for one in results:
-        points = ("" if one.parts[part] is None else f"{one.parts[part]:g}" for part in parts)
-        total = [f"{one.points:g}", f"{sum(one.most.values()):g}"]
-        rows.writerow([one.student, *points, *total, " ".join(one.waiting), "; ".join(one.remarks)])
-    write_file(path, text.getvalue().encode("utf-8"))
+# ---- grading: gradebook and feedback
+
+
+class _Writer:
+    """Takes what was judged into nbgrader's gradebook, and makes the feedback."""
+
+    def __init__(self, api, course):
+        from nbgrader.converters import GenerateFeedback
+
+        self._gradebook, self._course = api.gradebook, course
+        feedback = GenerateFeedback(coursedir=api.coursedir, parent=api)
+        self._exporter = feedback.exporter_class(parent=feedback, config=feedback.config)
+        for one in feedback.preprocessors:
+            self._exporter.register_preprocessor(one)
+
+    def write(self, name, student, judged, notebook):
+        """Graded."""
+        folder, before = self._course / "autograded" / student / name, {}
+        with contextlib.suppress(OSError, ValueError):
+            before = json.loads((folder / JUDGED).read_text("utf-8"))
+        most = _most(nbformat.read(self._course / "release" / name / f"{name}.ipynb", 4))
+        parts, remarks, had = {}, list(judged["remarks"]), {}
+        handed_in = handed_in_at(self._course / "submitted" / student / name)
+        with self._gradebook as gradebook, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its database's are its own
+            gradebook.update_or_create_student(student)
+            gradebook.update_or_create_submission(name, student)
+            notebook_there = gradebook.find_submission_notebook(name, name, student)
+            for grade in notebook_there.grades:
+                part = grade.name.removeprefix("test-")
+                parts[part], had[part] = _take(grade, part, judged, before)
+            late = late_rule(self._course, name).taken_off(handed_in)
+            late = min(late, sum(points for points in parts.values() if points))
+            notebook_there.late_submission_penalty = late or None
+            gradebook.db.commit()
+        for part, points in had.items():
+            if points is not None:
+                remarks.append(f"{part} has changed since it got {points:g} points by hand")
+        if late:
+            remarks.append(f"handed in at {handed_in:%Y-%m-%d %H:%M} UTC, too late")
+        graded = Graded(student, name, {part: parts[part] for part in most}, most, remarks, late)
+        if judged["digest"]:
+            file = folder / f"{name}.ipynb"
+            if notebook is not None:
+                write_file(file, _bytes(nbformat.writes(submission.harmless(notebook))))
+            write_json(folder / JUDGED, {**judged, "had": had})
+            self._feedback(file, graded, judged["says"])
+        return graded
+
+    def _feedback(self, file, graded, says):
+        """nbgrader's page, with a table of the parts in front."""
+        name, nb = graded.assignment, nbformat.read(file, 4)
+        lines = [["part", "points", "of", "what was expected, and what came"]]
+        for part, points in graded.parts.items():
+            got = "-" if points is None else f"{points:g}"
+            lines.append([part, got, f"{graded.most[part]:g}", says.get(part) or "-"])
+        table = nbformat.v4.new_output("stream", text=align(lines))
+        nb.cells.insert(0, nbformat.v4.new_code_cell(outputs=[table]))
+        where = {"student": graded.student, "assignment": name, "notebook": name}
+        where["db_url"] = self._exporter.parent.coursedir.db_url
+        resources = {"nbgrader": where, "metadata": {"name": name}}
+        page, _ = self._exporter.from_notebook_node(nb, resources=resources)
+        there = self._course / "feedback" / graded.student / name
+        write_file(there / f"{name}.html", _bytes(page))
+
+
+def _take(grade, part, judged, before):
+    """Set nbgrader's grade.
+
+    Returns the points, or None where a human has to look; and the points that were once given by
+    hand, for what has changed since, or None.
+    """
+    if grade.name.startswith("test-"):
+        now, then = judged["digest"], before.get("digest")
+        grade.auto_score, waits = judged["points"].get(part, 0.0), False
+    else:
+        now, then = judged["answers"].get(part), before.get("answers", {}).get(part)
+        grade.auto_score, waits = (0.0, False) if now is None else (None, True)
+    had = None
+    if grade.manual_score is None:
+        had = before.get("had", {}).get(part)
+    elif now == then:
+        waits = False
+    else:
+        had, grade.manual_score = grade.manual_score, None
+    grade.needs_manual_grade = waits
+    points = grade.auto_score if grade.manual_score is None else grade.manual_score
+    return None if waits else points, had
+
+
+def _bytes(text):
+    return text.encode("utf-8", "replace")  # a student's text may have halves of characters
 
 
 # ---- nbgrader
 
 
-@contextlib.contextmanager
 def _nbgrader(course):
     """Its interface to a course, with the settings of the course's nbgrader_config.py."""
     from nbgrader.apps import NbGraderAPI
 
     config = PyFileConfigLoader("nbgrader_config.py", path=str(course)).load_config()
     config.CourseDirectory.root = str(course)
-    config.CourseDirectory.submitted_directory = "staged"
-    with private_kernels() as settings:
-        config.merge(settings)
-        yield NbGraderAPI(config=config)
+    return NbGraderAPI(config=config)
 
 
 def _quietly(function, *arguments):
@@ -385,7 +460,7 @@ def _quietly(function, *arguments):
             result = function(*arguments)
     finally:
         os.environ["PATH"] = before
-    # it takes a stop for an error in this submission, and would go on with the next
+    # it takes a stop for an error in this assignment, and would go on with the next
     last = (result.get("error") or "").strip().rpartition("\n")[2]
     if last == "KeyboardInterrupt":
         raise KeyboardInterrupt

@@ -111,7 +111,8 @@ def test_a_read_only_checkout_and_home(tmp_path, on_disk, monkeypatch):
 )
 def test_a_read_only_repository_is_noticed(tmp_path, on_disk, command):
     folder = tmp_path / "disk"
-    shutil.copytree(ROOT / "assignments" / "source", folder / "source")
+    for name in ("source", "checks"):
+        shutil.copytree(ROOT / "assignments" / name, folder / name)
     for name in ("README.md", "README.zh-CN.md", "results"):
         there = ROOT / name
         (shutil.copytree if there.is_dir() else shutil.copy)(there, folder / name)
@@ -299,8 +300,8 @@ def test_a_stopped_course(tmp_path, command, stop, status):
     folder, name = tmp_path / "course", course.assignments_of(ROOT / "assignments")[0]
     kept_submissions.build(folder, [name], ["nothing-done", "right"])
     process = start([sys.executable, "-m", "assignments", command, "--course", folder])
-    kernels = psutil.Process(process.pid).children
-    stopped(process, stop, lambda: "ipykernel" in str([k.cmdline() for k in kernels()]))
+    children = psutil.Process(process.pid).children
+    stopped(process, stop, lambda: "worker.py" in str([one.cmdline() for one in children()]))
     assert process.returncode == status
     assert not (folder / "grades").exists()  # nobody has no points because of it
 

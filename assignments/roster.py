@@ -1,0 +1,279 @@
+"""The class: who is in it, what a learning management system (LMS) sent, who was late, tables."""
+
+import csv
+import io
+import itertools
+import json
+import os
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from assignments.submission import same_id
+from augment_utils.classroom import CLASS_FILE
+from tools.files import write_file
+
+ROSTER = "roster.csv"  # columns: student, and what there is of name, email, lms_id, login, section
+TIMESTAMP = "timestamp.txt"  # nbgrader's, beside a notebook: when it was handed in
+GUARDED = "=+-@\t\r"  # what a spreadsheet takes for the beginning of a formula
+# Name_1234567_assignsubmission_file_, Moodle's; namename_LATE_123_4567_file.ipynb, Canvas'
+LMS_NAMES = (
+    re.compile(r"(?P<name>[^/]+)_(?P<lms_id>\d+)_assignsubmission_(?:file|onlinetext)_?[^/]*"),
+    re.compile(r"(?P<name>[^/_]+)_(?:LATE_)?(?P<lms_id>\d+)_\d+_[^/]+", re.IGNORECASE),
+)
+
+
+class Late(NamedTuple):
+    """The rule of a class for what comes too late: nothing taken off, where it has none."""
+
+    deadline: datetime | None = None
+    grace: float = 0.0  # minutes
+    a_day: float = 0.0  # points taken off for each day begun
+    at_most: float = float("inf")
+
+    def taken_off(self, handed_in: datetime | None) -> float:
+        """Points, for what was handed in at that time."""
+        if self.deadline is None or handed_in is None:
+            return 0.0
+        seconds = (handed_in - self.deadline).total_seconds()
+        if seconds <= 60 * self.grace:
+            return 0.0
+        return min(self.a_day * (-(-seconds // 86400)), self.at_most)
+
+
+def late_rule(course: Path, assignment: str) -> Late:
+    """What the course's class file says under ``deadlines`` and ``late``.
+
+    Raises
+    ------
+    ValueError
+        It says something else than a time with its zone, and numbers.
+    """
+    settings = json.loads((course / CLASS_FILE).read_text("utf-8"))
+    deadline = settings.get("deadlines", {}).get(assignment)
+    rule = settings.get("late", {})
+    try:
+        when = datetime.fromisoformat(deadline) if deadline else None
+        if when and when.tzinfo is None:
+            raise ValueError("a time without its zone")
+        keys = ("grace_minutes", "points_a_day", "at_most") if rule else ()
+        return Late(when, *(float(rule[key]) for key in keys))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{course / CLASS_FILE} has no rule for what is late ({error!r}), expected "
+            f'"deadlines": {{"{assignment}": "2026-12-01T23:59+01:00"}}, '
+            '"late": {"grace_minutes": 10, "points_a_day": 2, "at_most": 10}'
+        ) from error
+
+
+def handed_in_at(folder: Path) -> datetime | None:
+    """When: by nbgrader's file, else by the newest notebook's time."""
+    try:
+        text = (folder / TIMESTAMP).read_text("utf-8").strip().removesuffix(" UTC")
+        time = datetime.fromisoformat(text)
+        return time if time.tzinfo else time.replace(tzinfo=UTC)
+    except (OSError, ValueError):
+        times = [path.stat().st_mtime for path in folder.rglob("*.ipynb")]
+        return datetime.fromtimestamp(max(times), UTC) if times else None
+
+
+def read_roster(course: Path) -> list[dict[str, str]]:
+    """Who is in the class, as ROSTER has it; empty without one.
+
+    Raises
+    ------
+    ValueError
+        It has no column ``student``, or somebody twice.
+    """
+    file = course / ROSTER
+    if not file.exists():
+        return []
+    head, _, rest = file.read_text("utf-8-sig").partition("\n")
+    mark = ";" if ";" in head else ","  # a spreadsheet's, where the comma is in numbers
+    names = [name.strip().lower() for name in next(csv.reader([head], delimiter=mark), [])]
+    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(rest), delimiter=mark)]
+    people = [dict(zip(names, row, strict=False)) for row in rows if any(row)]
+    if not all(person.get("student") for person in people):
+        raise ValueError(f"{file} is to have a column `student` with an id in each row")
+    for at, person in enumerate(people):
+        if any(same_id(person["student"], other["student"]) for other in people[:at]):
+            raise ValueError(f"{file} has {person['student']} twice")
+    return people
+
+
+def collect(course: Path, assignment: str, download: Path) -> tuple[list[str], list[str]]:
+    """Sort a download of an LMS into ``submitted/STUDENT/ASSIGNMENT``.
+
+    Parameters
+    ----------
+    course : path
+    assignment : str
+    download : path
+        A folder, or the zip file: Moodle's, of folders or of files; Canvas'; or any other whose
+        folders or files begin with the id of the roster.
+
+    Returns
+    -------
+    collected, unknown : lists of str
+        The ids; and the names for which nobody was found, which are left where they are.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        source = download
+        if download.is_file():
+            source = Path(folder)
+            _unpack(download, source)
+        people, collected, unknown = read_roster(course), [], []
+        entries = [path for path in sorted(source.iterdir()) if not path.name.startswith(".")]
+        if len(entries) == 1 and entries[0].is_dir() and not _who(entries[0].name, people):
+            entries = sorted(entries[0].iterdir())  # a zip file often holds one folder with all
+        newest_first = sorted(entries, key=lambda path: -path.stat().st_mtime)
+        for entry in newest_first:
+            student = _who(entry.name, people)
+            if student is None:
+                unknown.append(entry.name)
+            elif student not in collected:
+                _take(entry, course / "submitted" / student / assignment, assignment)
+                collected.append(student)
+    return sorted(collected), sorted(unknown)
+
+
+def _unpack(file, folder):
+    """A zip file; with the times that it has, and nothing outside the folder."""
+    with zipfile.ZipFile(file) as archive:
+        for one in archive.infolist():
+            there = Path(archive.extract(one, folder))
+            time = datetime(*one.date_time).timestamp()
+            os.utime(there, (time, time))
+
+
+def _who(name, people):
+    """The student's id: by the LMS's number, the name, the address, the login, or the id itself."""
+    found = next((m for pattern in LMS_NAMES if (m := pattern.fullmatch(name))), None)
+    begin = re.split(r"[_ ]", Path(name).stem)[0]
+    for key, text in [
+        *([("lms_id", found["lms_id"]), ("name", found["name"])] if found else []),
+        *((key, one) for key in ("student", "login", "email") for one in (Path(name).stem, begin)),
+    ]:
+        matching = [p["student"] for p in people if p.get(key) and _alike(p[key], text)]
+        if len(matching) == 1:
+            return matching[0]
+    return None
+
+
+def _alike(one, other):
+    """The same, or the words of a name in any order and without spaces, as Canvas writes it."""
+    words = re.findall(r"\w+", one.casefold())
+    joined = "".join(re.findall(r"\w+", other.casefold()))
+    orders = itertools.permutations(words) if 1 < len(words) < 6 else ()
+    return same_id(one, other) or any("".join(order) == joined for order in orders)
+
+
+def _take(entry, there, assignment):
+    shutil.rmtree(there, ignore_errors=True)
+    if entry.is_dir():
+        shutil.copytree(entry, there, symlinks=True)
+    else:
+        there.mkdir(parents=True)
+        shutil.copy2(entry, there / f"{assignment}.ipynb")
+
+
+def write_tables(course: Path, results: Iterable) -> None:
+    """``grades/``: a table for each assignment, one of totals, and files for two LMSs.
+
+    Parameters
+    ----------
+    course : path
+    results : of course.Graded
+    """
+    people = read_roster(course)
+    by_assignment: dict[str, dict] = {}
+    for one in results:
+        if one.most:
+            by_assignment.setdefault(one.assignment, {})[one.student] = one
+    folder = course / "grades"
+    everybody = {person["student"]: person for person in people}
+    for graded in by_assignment.values():
+        for student in graded:
+            known = next((s for s in everybody if same_id(s, student)), student)
+            everybody.setdefault(known, {"student": student})
+    total: dict[str, dict] = {}
+    for name, graded in sorted(by_assignment.items()):
+        first = next(iter(graded.values()))
+        parts, of = list(first.most), f"{sum(first.most.values()):g}"
+        rows = [["student", "name", *parts, "late", "points", "of", "to grade by hand", "remarks"]]
+        for student in sorted(everybody):
+            one = next((g for s, g in graded.items() if same_id(s, student)), None)
+            total.setdefault(student, {})[name] = one
+            who = [student, everybody[student].get("name", "")]
+            if one is None:
+                rows.append([*who, *("" for _ in parts), "", "0", of, "", "not handed in"])
+                continue
+            points = ("" if one.parts[part] is None else f"{one.parts[part]:g}" for part in parts)
+            late, remarks = f"{-one.late:g}" if one.late else "", "; ".join(one.remarks)
+            rows.append(
+                [*who, *points, late, f"{one.points:g}", of, " ".join(one.waiting), remarks]
+            )
+        _write(folder / f"{name}.csv", rows)
+    names = sorted(by_assignment)
+    _write(folder / "total.csv", _totals(everybody, total, names))
+    _write(folder / "moodle.csv", _for_moodle(everybody, total, names), mark=False)
+    _write(folder / "canvas.csv", _for_canvas(everybody, total, names, by_assignment), mark=False)
+
+
+def _totals(everybody, total, names):
+    rows = [["student", "name", *names, "points", "handed in", "to grade by hand"]]
+    for student in sorted(everybody):
+        ones = [total[student][name] for name in names]
+        points = ["" if one is None else f"{one.points:g}" for one in ones]
+        there = [one for one in ones if one is not None]
+        waiting = sum(len(one.waiting) for one in there)
+        who = [student, everybody[student].get("name", "")]
+        sums = [f"{sum(one.points for one in there):g}", f"{len(there)} of {len(names)}"]
+        rows.append([*who, *points, *sums, str(waiting or "")])
+    return rows
+
+
+def _grades(total, student, names):
+    """The points; empty, and so not imported, where a human has still to look."""
+    for name in names:
+        one = total[student][name]
+        yield "" if one is not None and one.waiting else f"{one.points if one else 0:g}"
+
+
+def _for_moodle(everybody, total, names):
+    """Its import maps a column to the user's address or ID number, the others to grade items."""
+    rows = [["ID number", "Email address", *names]]
+    for student in sorted(everybody):
+        email = everybody[student].get("email", "")
+        rows.append([student, email, *_grades(total, student, names)])
+    return rows
+
+
+def _for_canvas(everybody, total, names, graded):
+    """Its import knows a student by these columns, and an assignment by its name."""
+    rows = [["Student", "ID", "SIS User ID", "SIS Login ID", "Section", *names]]
+    most = [f"{sum(next(iter(graded[name].values())).most.values()):g}" for name in names]
+    rows.append(["    Points Possible", "", "", "", "", *most])
+    for student in sorted(everybody):
+        person = everybody[student]
+        known = [person.get(key, "") for key in ("name", "lms_id")]
+        known += [student, person.get("login", ""), person.get("section", "")]
+        rows.append([*known, *_grades(total, student, names)])
+    return rows
+
+
+def _write(path: Path, rows: Sequence[Sequence[str]], mark: bool = True) -> None:
+    """With the mark by which a spreadsheet knows UTF-8, and no cell that it takes for a formula."""
+    text = io.StringIO()
+    safe = ([f"'{c}" if c[:1] in GUARDED and not _is_number(c) else c for c in row] for row in rows)
+    csv.writer(text, lineterminator="\n").writerows(safe)
+    write_file(path, text.getvalue().encode("utf-8-sig" if mark else "utf-8"))
+
+
+def _is_number(text):
+    return re.fullmatch(r"|[+-]?\d+(\.\d+)?", text) is not None

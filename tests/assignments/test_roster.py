@@ -1,0 +1,243 @@
+"""The class: what an LMS sent is sorted, who was late loses points, and tables have everybody."""
+
+import csv
+import json
+import os
+import zipfile
+from datetime import datetime, timedelta
+
+import pytest
+
+from assignments import roster
+from assignments.course import Graded
+from augment_utils.classroom import CLASS_FILE
+from tests.common import call
+from tools import ROOT
+
+ONE, TWO = "1_stretch_and_equalize", "2_adapt_and_clip"
+PEOPLE = """\
+student,name,email,login,lms_id,section
+ab1234,Anna Bäcker,anna@example.org,abaecker,71,A
+x[1],Émile de la Tour,emile@example.org,emile,72,A
+0042,Wei Zhang,wei@example.org,wzhang,73,B
+=cmd,Max Muster,max@example.org,max,74,B
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / CLASS_FILE).write_text(json.dumps({"year": 2026, "images": "patches"}))
+    (tmp_path / roster.ROSTER).write_text(PEOPLE, "utf-8-sig")
+    (tmp_path / "source").mkdir()
+    return tmp_path
+
+
+def graded(student, assignment, points, **options):
+    parts = {"first": points, "explain": options.pop("explain", 2.0)}
+    return Graded(student, assignment, parts, {"first": 10.0, "explain": 4.0}, [], **options)
+
+
+def table(folder, name):
+    text = (folder / "grades" / f"{name}.csv").read_text("utf-8-sig")
+    rows = list(csv.DictReader(text.splitlines()))
+    key = next(key for key in ("student", "ID number", "SIS User ID") if key in rows[0])
+    return {row[key]: row for row in rows}
+
+
+# ---- collecting
+
+
+MOODLE_FOLDERS = {  # {what is in the zip file: what it says}
+    "Anna Bäcker_991_assignsubmission_file_/1_stretch_and_equalize.ipynb": "anna",
+    "Émile de la Tour_992_assignsubmission_file_/work (2).ipynb": "emile",
+    "Somebody Else_993_assignsubmission_file_/1_stretch_and_equalize.ipynb": "unknown",
+}
+MOODLE_FILES = {
+    "Anna Bäcker_991_assignsubmission_file_1_stretch_and_equalize.ipynb": "anna",
+    "Émile de la Tour_992_assignsubmission_file_work.ipynb": "emile",
+    "Somebody Else_993_assignsubmission_file_x.ipynb": "unknown",
+}
+CANVAS = {
+    "bäckeranna_71_5001_1_stretch_and_equalize.ipynb": "anna",
+    "delatouremile_LATE_72_5002_work-1.ipynb": "emile",
+    "elsesomebody_99_5003_x.ipynb": "unknown",
+}
+BY_ID = {
+    "ab1234.ipynb": "anna",
+    "x[1]/1_stretch_and_equalize.ipynb": "emile",
+    "zz9999.ipynb": "unknown",
+}
+BY_ADDRESS = {
+    "submissions/anna@example.org_1.ipynb": "anna",
+    "submissions/emile work.ipynb": "emile",
+    "submissions/nobody@example.org.ipynb": "unknown",
+}
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("sent", [MOODLE_FOLDERS, MOODLE_FILES, CANVAS, BY_ID, BY_ADDRESS])
+def test_what_an_lms_sent_is_sorted_by_student(folder, tmp_path_factory, sent, zipped):
+    download = tmp_path_factory.mktemp("download")
+    for name, text in sent.items():
+        (download / name).parent.mkdir(exist_ok=True)
+        (download / name).write_text(text)
+    if zipped:
+        file = tmp_path_factory.mktemp("zip") / "all.zip"
+        with zipfile.ZipFile(file, "w") as archive:
+            for name in sent:
+                archive.write(download / name, name)
+        download = file
+    collected, unknown = roster.collect(folder, ONE, download)
+    assert collected == ["ab1234", "x[1]"] and len(unknown) == 1
+    for student, says in (("ab1234", "anna"), ("x[1]", "emile")):
+        (notebook,) = (folder / "submitted" / student / ONE).glob("*.ipynb")
+        assert notebook.read_text() == says
+
+
+def test_of_two_by_one_student_the_newest_counts(folder, tmp_path_factory):
+    download = tmp_path_factory.mktemp("download")
+    for number, text, age in ((1, "old", 3600), (2, "new", 60)):
+        file = download / f"bäckeranna_71_{number}_x.ipynb"
+        file.write_text(text)
+        os.utime(file, (file.stat().st_mtime - age,) * 2)
+    assert roster.collect(folder, ONE, download) == (["ab1234"], [])
+    assert (folder / "submitted/ab1234" / ONE / f"{ONE}.ipynb").read_text() == "new"
+
+
+def test_two_students_of_one_name_are_not_guessed(folder, tmp_path_factory):
+    with open(folder / roster.ROSTER, "a", encoding="utf-8") as file:
+        file.write("cd5678,Anna Bäcker,other@example.org,,75,A\n")
+    download = tmp_path_factory.mktemp("download")
+    (download / "Anna Bäcker_991_assignsubmission_file_x.ipynb").write_text("whose?")
+    (download / "bäckeranna_75_1_x.ipynb").write_text("the second's")
+    assert roster.collect(folder, ONE, download)[0] == ["cd5678"]
+
+
+def test_the_command_names_what_belongs_to_nobody(folder, tmp_path_factory):
+    (folder / "source" / ONE).mkdir()
+    (folder / "source" / ONE / f"{ONE}.ipynb").write_text("{}")
+    download = tmp_path_factory.mktemp("download")
+    (download / "ab1234.ipynb").write_text("anna")
+    done = call("assignments", "collect", "--course", folder, ONE, download)
+    assert done.returncode == 0 and "Collected 1: ab1234" in done.stdout
+    (download / "nobody.ipynb").write_text("?")
+    done = call("assignments", "collect", "--course", folder, ONE, download)
+    assert done.returncode == 1 and "nobody in the roster: nobody.ipynb" in done.stderr
+    done = call("assignments", "collect", "--course", folder, "9_unknown", download)
+    assert done.returncode == 2 and "none of" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text", ["name\nAnna\n", "student,name\na,A\n,B\n", "student\nÉva\ne\u0301va\n"]
+)
+def test_what_is_no_roster_is_refused(folder, text):
+    (folder / roster.ROSTER).write_text(text, "utf-8")
+    with pytest.raises(ValueError, match=r"roster\.csv"):
+        roster.read_roster(folder)
+
+
+def test_a_spreadsheets_roster_is_read(folder):
+    (folder / roster.ROSTER).write_text("Student; Name\na1;Anna\n;\n\nb2;Bo;more\n", "utf-8-sig")
+    people = roster.read_roster(folder)
+    assert people == [{"student": "a1", "name": "Anna"}, {"student": "b2", "name": "Bo"}]
+
+
+# ---- late
+
+
+DEADLINE = datetime.fromisoformat("2026-12-01T23:59+01:00")
+
+
+@pytest.mark.parametrize(
+    ("minutes", "points"),
+    [(-9999, 0), (0, 0), (10, 0), (11, 2), (24 * 60, 2), (24 * 60 + 1, 4), (99 * 24 * 60, 7)],
+)
+def test_each_day_begun_costs_points(folder, minutes, points):
+    settings = {
+        **{"year": 2026, "images": "patches", "deadlines": {ONE: DEADLINE.isoformat()}},
+        "late": {"grace_minutes": 10, "points_a_day": 2, "at_most": 7},
+    }
+    (folder / CLASS_FILE).write_text(json.dumps(settings))
+    rule, time = roster.late_rule(folder, ONE), DEADLINE + timedelta(minutes=minutes)
+    assert rule.taken_off(time) == points
+    assert roster.late_rule(folder, TWO).taken_off(time) == 0
+    there = folder / "submitted" / "ab1234" / ONE
+    there.mkdir(parents=True)
+    (there / "x.ipynb").write_text("")
+    os.utime(there / "x.ipynb", (time.timestamp(), time.timestamp()))
+    assert rule.taken_off(roster.handed_in_at(there)) == points
+    (there / roster.TIMESTAMP).write_text("2020-01-01 12:00:00.000000 UTC")  # as nbgrader writes it
+    assert rule.taken_off(roster.handed_in_at(there)) == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"deadlines": {ONE: "2026-12-01T23:59"}},
+        {"deadlines": {ONE: "tomorrow"}},
+        {"late": {"points_a_day": 2}},
+        {"late": {"grace_minutes": 0, "points_a_day": "two", "at_most": 4}},
+    ],
+)
+def test_a_rule_that_says_nothing_is_refused(folder, wrong):
+    (folder / CLASS_FILE).write_text(json.dumps({"year": 1, "images": "patches", **wrong}))
+    with pytest.raises(ValueError, match="has no rule for what is late"):
+        roster.late_rule(folder, ONE)
+
+
+# ---- tables
+
+
+def test_tables_have_everybody_and_sums_over_the_assignments(folder):
+    results = [
+        graded("AB1234", ONE, 8.0, late=2.0),
+        graded("0042", ONE, 5.0, explain=None),
+        graded("ab1234", TWO, 10.0),
+        graded("stranger", TWO, 1.5),
+    ]
+    roster.write_tables(folder, results)
+    one, total = table(folder, ONE), table(folder, "total")
+    assert set(one) == set(total) == {"ab1234", "x[1]", "0042", "'=cmd", "stranger"}
+    assert (one["ab1234"]["late"], one["ab1234"]["points"], one["ab1234"]["of"]) == (
+        "-2",
+        "8",
+        "14",
+    )
+    assert (one["0042"]["explain"], one["0042"]["to grade by hand"]) == ("", "explain")
+    assert one["x[1]"]["remarks"] == "not handed in" and one["x[1]"]["points"] == "0"
+    assert total["ab1234"]["points"] == "20" and total["ab1234"]["handed in"] == "2 of 2"
+    assert total["ab1234"]["name"] == "Anna Bäcker" and total["x[1]"]["handed in"] == "0 of 2"
+    assert total["0042"]["to grade by hand"] == "1"
+
+
+def test_two_lms_get_the_columns_that_their_guides_name(folder):
+    roster.write_tables(
+        folder, [graded("ab1234", ONE, 8.0), graded("0042", ONE, 5.0, explain=None)]
+    )
+    moodle, canvas = table(folder, "moodle"), table(folder, "canvas")
+    assert list(moodle["ab1234"]) == ["ID number", "Email address", ONE]
+    assert moodle["ab1234"][ONE] == "10" and moodle["ab1234"]["Email address"] == "anna@example.org"
+    assert moodle["0042"][ONE] == ""  # who waits for a human has no grade yet
+    first = (folder / "grades" / "canvas.csv").read_text("utf-8").splitlines()
+    assert first[0] == f"Student,ID,SIS User ID,SIS Login ID,Section,{ONE}"
+    assert first[1] == "    Points Possible,,,,,14"
+    known = [canvas["ab1234"][key] for key in ("ID", "SIS Login ID", "Section", ONE)]
+    assert known == ["71", "abaecker", "A", "10"]
+
+
+def test_no_cell_is_taken_for_a_formula(folder):
+    bad = "=HYPERLINK(1)"
+    one = graded("@SUM(1)", ONE, -1.5)._replace(remarks=[bad])
+    roster.write_tables(folder, [one])
+    for file in (folder / "grades").glob("*.csv"):
+        for row in csv.reader(file.read_text("utf-8-sig").splitlines()):
+            assert not [cell for cell in row if cell[:1] in "=@+" and cell]
+    assert (folder / "grades" / f"{ONE}.csv").read_bytes().startswith(b"\xef\xbb\xbf")
+
+
+def test_the_guide_tells_of_rule_and_roster_as_they_are():
+    guide = (ROOT / "assignments" / "README.md").read_text("utf-8")
+    for word in (*roster.Late._fields[1:2], "points_a_day", "at_most", "lms_id", "moodle.csv"):
+        assert word in guide
+    shown = guide.partition("```json\n")[2].partition("```")[0]
+    assert set(json.loads(f"{{{shown}}}")) == {"deadlines", "late"}
