@@ -371,6 +371,17 @@ def test_a_figure_leads_to_itself_in_full_size(book, open_page):
     page.wait_for_url("**/_images/*.png")
 
 
+@pytest.mark.parametrize("name", ["README.zh-CN", "results/report", "notebooks/06_clahe"])
+def test_figures_keep_their_proportions(name, book, open_page):
+    for viewport in (DESKTOP, PHONE):
+        page = open_page((book / f"{name}.html").as_uri(), viewport)
+        sides = (
+            "all => all.map(one => [one.width / one.height, one.naturalWidth / one.naturalHeight])"
+        )
+        shown, drawn = np.transpose(page.eval_on_selector_all("article img", sides))
+        assert np.allclose(shown, drawn, rtol=0.05)
+
+
 def test_the_gallery_leads_to_a_notebook_from_disk_and_served(book, served, open_page):
     for root in (book.as_uri(), served):
         page = open_page(f"{root}/index.html")
