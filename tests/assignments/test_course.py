@@ -17,7 +17,7 @@ from tools import ROOT
 
 COURSE = ROOT / "assignments"
 NAMES = course.assignments_of(COURSE)
-SECONDS = 10  # a cell may run here, for an endless loop is waited for
+SECONDS = 15  # a cell may run here, for an endless loop is waited for
 KEPT = [(name, one["student"]) for name in NAMES for one in kept_submissions.kept(name)]
 A_FEW = ["cdf-off-by-one", "last-years-class", "marks-and-ids-cleared"]  # of the first assignment,
 A_FEW += ["two-errors", "second-mistakes"]  # of the second and the third; each is of its own kind

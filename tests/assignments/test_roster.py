@@ -235,9 +235,11 @@ def test_no_cell_is_taken_for_a_formula(folder):
     assert (folder / "grades" / f"{ONE}.csv").read_bytes().startswith(b"\xef\xbb\xbf")
 
 
-def test_the_guide_tells_of_rule_and_roster_as_they_are():
+def test_the_guide_tells_of_rule_and_roster_as_they_are(folder):
     guide = (ROOT / "assignments" / "README.md").read_text("utf-8")
     for word in (*roster.Late._fields[1:2], "points_a_day", "at_most", "lms_id", "moodle.csv"):
         assert word in guide
     shown = guide.partition("```json\n")[2].partition("```")[0]
-    assert set(json.loads(f"{{{shown}}}")) == {"deadlines", "late"}
+    assert set(json.loads(shown)) == {"year", "images", "deadlines", "late"}
+    (folder / CLASS_FILE).write_text(shown)
+    assert roster.late_rule(folder, ONE) == roster.Late(DEADLINE, 10, 2, 10)
