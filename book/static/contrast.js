@@ -7,7 +7,7 @@ and for bytes. No other file is needed; use it in a page or in Node:
     const image = { pixels, height, width, channels };  // Uint8Array, rows of pixels, RGB or grey
     const pixels = contrast.clahe(image, 8, 0.03);      // a new Uint8Array, of the same length
 
-JavaScript's numbers are Python's floats. Where the kernels reckon in float32, so does
+JavaScript's numbers are Python's floats. Where the kernels compute in float32, so does
 Math.fround, and a typed array rounds or wraps what is stored in it just as NumPy's arrays do.
 
 What numbers share a histogram is called a unit: all channels ("joint"), one ("channel"), or V of
