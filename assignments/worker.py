@@ -39,6 +39,7 @@ LIMITS = {
     resource.RLIMIT_NOFILE: 512,
     resource.RLIMIT_CORE: 0,
 }
+ALARMS: list[float] = []  # when they rang
 TEXT, PICTURES, PICTURE = 20_000, 12, 3 << 19  # characters, number and bytes that a cell may show
 
 
@@ -263,13 +264,17 @@ class Notebook:
     def run(self, source: str, seconds: float) -> str:
         """Run a cell; its outputs as nbformat has them, in JSON, the last one the error."""
         outputs = self._shell.outputs = []
-        printed = _Limited()
+        printed, alarms = _Limited(), len(ALARMS)
         with (
             contextlib.redirect_stdout(printed),
             contextlib.redirect_stderr(printed),
             _time(seconds),
         ):
             self._shell.run_cell(source, store_history=True)
+        if len(ALARMS) > alarms and not (outputs and outputs[-1].get("ename") == "TooLong"):
+            # it was caught, or rang again while IPython wrote of it
+            what = {"ename": "TooLong", "evalue": "ran too long", "traceback": []}
+            outputs.append({"output_type": "error", **what})
         if text := printed.getvalue():
             stream = {"output_type": "stream", "name": "stdout", "text": text}
             outputs.insert(0, stream)
@@ -404,8 +409,8 @@ def _is_array(value):
 
 @contextlib.contextmanager
 def _time(seconds):
-    """An alarm, and again each second for who does not hear it."""
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1)
+    """An alarm, and again some seconds later for who does not hear it."""
+    signal.setitimer(signal.ITIMER_REAL, seconds, 4)
     try:
         yield
     finally:
@@ -413,6 +418,7 @@ def _time(seconds):
 
 
 def _too_long(number, frame):
+    ALARMS.append(time.monotonic())
     raise TooLong("ran too long")
 
 

@@ -108,6 +108,9 @@ def test_what_runs_too_long_is_interrupted_and_what_does_not_hear_is_ended(proce
     process.run("x = 1", 20)
     assert shows(process, "while True:\n    pass", 0.5) == "TooLong"
     assert shows(process, "x") == "1"  # and goes on
+    caught = "try:\n    while True:\n        pass\nexcept BaseException:\n    pass"
+    assert shows(process, caught, 0.5) == "TooLong"
+    assert shows(process, "x") == "1"
     deaf = "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\n"
     for source in (
         f"{deaf}while True:\n    pass",
