@@ -249,6 +249,7 @@ def _bwrap(visible):
     """Nothing but this can be seen, and only an empty folder in memory can be written in."""
     read_only = [part for path in SYSTEM for part in ("--ro-bind-try", path, path)]
     own = [part for path in dict.fromkeys(visible) for part in ("--ro-bind", path, path)]
+    here = str(Path("/tmp", "here"))
     return [
         *(
             shutil.which("bwrap") or "bwrap",
@@ -259,7 +260,7 @@ def _bwrap(visible):
             "ALL",
         ),
         *(*read_only, "--proc", "/proc", "--dev", "/dev", "--size", str(SPACE), "--tmpfs", "/tmp"),
-        *("--dir", "/tmp/here", *own, "--chdir", "/tmp/here"),
+        *("--dir", here, *own, "--chdir", here),
     ]
 
 
