@@ -367,6 +367,13 @@ def _first(*rows):
     return next(row[1:] for row in rows if row[0])
 
 
+def _holds_numbers(images):
+    try:
+        return images.astype(float).size > 0
+    except (TypeError, ValueError):
+        return False
+
+
 def _wrong_dtype(images, value_range):
     kind, size, came = images.dtype.kind, images.dtype.itemsize, f"dtype {images.dtype}"
     top = {1: 255, 2: 65535}.get(size) if kind == "u" else None
@@ -394,7 +401,7 @@ def _wrong_dtype(images, value_range):
             "read the files",
             "[skimage.io.imread(f) for f in images]",
         ),
-        (kind in "OSU", "if it holds numbers, convert it", "images.astype(float)"),
+        (kind in "OSU" and _holds_numbers(images), "convert it", "images.astype(float)"),
         (images.dtype.type.__module__ == "ml_dtypes", "convert it", "images.astype(np.float32)"),
         (True, "no picture is known to be made of it", ""),
     )
@@ -472,6 +479,8 @@ def _wrong_values(images, value_range):
         (low >= -128 and 10 < high <= 128, "shift and divide them", "(images + 128) / 255"),
         (True, WINDOW, _window(low, high)),
     )
+    if images.dtype.itemsize == 2:  # which 65535 is too large for
+        code = code.replace("images", "images.astype(np.float32)")
     return Fault(f"floats from {low:.6g} to {high:.6g}", "0..1", advice, code)
 
 

@@ -116,6 +116,7 @@ CASES = {
     "a row": (GREY.ravel(), GREY),
     "floats in 0..255": (RGB.astype(np.float32), RGB),
     "float16 in 0..255": (RGB.astype(np.float16), RGB),
+    "float16 of 16 bits": (scaled(0, 65500).astype(np.float16), scaled(0, 65500) / 65535),
     "floats in -1..1": (scaled(-1, 1), UNIT),
     "floats in -0.5..0.5": (scaled(-0.5, 0.5), UNIT),
     "floats around 0, 255 apart": (scaled(-127.5, 127.5), UNIT),
@@ -176,6 +177,7 @@ REFUSED = {  # nothing makes a picture of these
     **{"a set": {1}, "a dict of numbers": {"a": 1}, "ragged numbers": [[1, 2], [3]]},
     **{"no pixel": np.zeros((0, 8), np.uint8), "no axis": np.zeros(()), "all NaN": GREY * np.nan},
     **{"dates": np.zeros((4, 4), "M8[s]"), "fields": np.zeros((4, 4), "u1, u1")},
+    **{"letters": np.full((4, 4), "a"), "things": np.full((4, 4), object())},
 }
 
 bridge = functools.partial(as_preprocessing_function, au.clahe)

@@ -302,7 +302,10 @@ def test_a_page_is_accessible_and_fits(name, served, open_page):
         boxes = (
             "article :is(pre, .pst-scrollable-table-container)" if viewport == DESKTOP else TABLES
         )
-        assert page.eval_on_selector_all(boxes, TOO_WIDE) == []
+        too_wide = page.eval_on_selector_all(boxes, TOO_WIDE)
+        if viewport == PHONE:  # a table of numbers alone scrolls there beside its first column
+            too_wide = [box for box in too_wide if "verdict" in box or name != "results/report"]
+        assert too_wide == []
         assert violations(page, "article", preload=False) == []
 
 
