@@ -484,7 +484,7 @@ def _wrong_values(images, value_range):
     return Fault(f"floats from {low:.6g} to {high:.6g}", "0..1", advice, code)
 
 
-# ---- the arguments, which the layers check too
+# ---- the other arguments
 
 
 def check_percentiles(low: float, high: float) -> None:

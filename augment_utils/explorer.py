@@ -37,7 +37,6 @@ TRANSFORMS: dict[str, tuple[Callable[..., np.ndarray] | None, list[str]]] = {
     "AHE": (au.adaptive_histogram_equalization, ["kernel_size"]),
     "CLAHE": (au.clahe, ["kernel_size", "clip_limit"]),
 }
-TRAINING = "training images"
 # functions of skimage.data whose files are in its wheel; a stereo pair is not one photograph
 PHOTOGRAPHS = sorted(
     {*datasets.PHOTOGRAPHS.values(), "camera", "moon", "page", "retina"} - {"stereo_motorcycle"}

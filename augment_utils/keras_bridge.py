@@ -73,7 +73,7 @@ def as_dataset_map(
     transform: Transform,
     probability: float = 1.0,
     seed: int | None = None,
-    value_range: tuple[float, float] | None = None,
+    value_range: tuple[float, float] = (0, 1),
     by: By = "content",
 ) -> "_DatasetMap":
     """Make a transform into a function for :meth:`tf.data.Dataset.map`.
@@ -90,9 +90,9 @@ def as_dataset_map(
     probability, seed, by
         As in :func:`as_preprocessing_function`, for each image of a batch. For two maps in
         step with "order", leave out ``num_parallel_calls``.
-    value_range : (float, float) or None
-        The range of float images: (0, 255) for Keras' ``image_dataset_from_directory``. None:
-        0..1. The transform gets them in 0..1.
+    value_range : (float, float)
+        The range of float images: (0, 255) for Keras' ``image_dataset_from_directory``. The
+        transform gets them in 0..1.
 
     Returns
     -------
@@ -110,7 +110,6 @@ def as_dataset_map(
     """
     with quiet_startup():
         import tensorflow  # noqa: F401 - slow to import, and needed only here
-    value_range = (0, 1) if value_range is None else value_range
     return _DatasetMap(transform, value_range, _Chooser(probability, seed, by))
 
 
