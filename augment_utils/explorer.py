@@ -111,7 +111,8 @@ class Explorer(widgets.VBox):
     def _repr_mimebundle_(self, **kwargs):
         """The widget, and its picture for a page without a kernel."""
         images = [self.chosen.pixels, *(panel.result for panel in self.visible)]
-        fig = plot_histograms(images, ["original", *(panel.title for panel in self.visible)])
+        titles = ["\n".join([panel.title, *panel.arguments]) for panel in self.visible]
+        fig = plot_histograms(images, ["original", *titles])
         plt.close(fig)
         view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
         data = {
@@ -187,15 +188,15 @@ class Panel(widgets.HBox):
             show_only_if(key in names, self.controls[key])
         values = {key: self.controls[key].value for key in names}
         values = {k: v if isinstance(v, str) else round(v, 6) for k, v in values.items()}
-        arguments = [f"{key}={value!r}" for key, value in values.items()]
-        code = ", ".join([chosen.code, *arguments])
+        self.arguments = [f"{key}={value!r}" for key, value in values.items()]
+        code = ", ".join([chosen.code, *self.arguments])
         code = f"au.{function.__name__}({code})" if function else code
         if code == self.line.value:
             return
         self.line.value = code
         self.result = function(chosen.pixels, **values) if function else chosen.pixels
         self.title = f"{self.name}: {transform}"
-        self.words = f"{self.name}: {', '.join([chosen.name, transform, *arguments])}. "
+        self.words = f"{self.name}: {', '.join([chosen.name, transform, *self.arguments])}. "
         self.words += facts(chosen.pixels, self.result)
         if transform == "CLAHE":
             self.words += limit_in_words(**values)
