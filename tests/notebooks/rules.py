@@ -169,7 +169,7 @@ def _cell_problems(cell):
 
 
 def sections(notebook):
-    """(code cells of the set-up, {heading: the other code cells from there to the next `##`}).
+    """(code cells of the set-up, {heading: the other code cells from there to the next heading}).
 
     The set-up is what a reader runs before any section: the cells tagged `dataset` and
     `parameters`, wherever they stand, and those before the first `##` that show nothing.
@@ -178,7 +178,7 @@ def sections(notebook):
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             prose = FENCED.sub("", cell.source)
-            heading = [heading, *re.findall(r"^## (.*)", prose, re.MULTILINE)][-1]
+            heading = [heading, *re.findall(r"^##+ (.*)", prose, re.MULTILINE)][-1]
         elif cell in code:
             silent = not heading and not cell.outputs
             of_setup = silent or {"dataset", "parameters"} & {*tags_of(cell)}

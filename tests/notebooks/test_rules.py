@@ -123,7 +123,7 @@ def test_a_section_that_needs_another_lacks_names(source):
         *(prose("# A title"), code("import numpy as np"), dataset),
         *(code("def bright(image):\n    return image + 1"), code("v = 1\nprint(v)", outputs=shown)),
         *(prose("## The first"), code("deer = 1")),
-        *(prose("```\n## no heading\n```\n\n## The second"), code(source), code("deer = 3")),
+        *(prose("```\n## no heading\n```\n\n### The second"), code(source), code("deer = 3")),
     ]
     found = missing_names(nbformat.v4.new_notebook(cells=cells))
     assert found == ({"The second": SECOND[source]} if SECOND[source] else {})
