@@ -159,9 +159,9 @@ def clahe(
 
     No histogram bin of a tile keeps more than ``clip_limit`` of the tile's
     pixels (though always one pixel); the excess is spread over the other bins.
-    Colour images are treated on HSV's V; hue and saturation are kept. V is stretched to the
-    full range before the tiles are made, and once more at the end, as in scikit-image: the limit
-    holds for the stretched V, not for what came in.
+    Colour images are treated on HSV's V; hue and saturation are kept. V is first stretched to the
+    full range, and so is the result: the slope that the limit allows, about ``256 * clip_limit``,
+    counts from the stretched V, not from the image's own.
 
     Parameters
     ----------
