@@ -64,7 +64,8 @@ def contrast_stretching(
         0 and 100 give min–max stretching.
     color : {"joint", "channel", "value"}
         Percentiles of all channels together, of each channel, or of HSV's V,
-        which keeps hue and saturation.
+        which keeps hue and saturation. The default is not that of the other
+        transforms, which work on V: with a colour image, write what you mean.
 
     Returns
     -------
@@ -100,7 +101,8 @@ def histogram_equalization(images: np.ndarray, color: Color = "value") -> np.nda
         uint8 in 0..255, uint16 in 0..65535 or float in 0..1.
     color : {"joint", "channel", "value"}
         One histogram over all channels, one for each channel, or one of HSV's
-        V, which keeps hue and saturation. A grey image has but one.
+        V, which keeps hue and saturation. A grey image has but one. The default
+        is not that of :func:`contrast_stretching`.
 
     Returns
     -------
