@@ -157,7 +157,9 @@ def clahe(
 
     No histogram bin of a tile keeps more than ``clip_limit`` of the tile's
     pixels (though always one pixel); the excess is spread over the other bins.
-    Colour images are treated on HSV's V; hue and saturation are kept.
+    Colour images are treated on HSV's V; hue and saturation are kept. V is first stretched to the
+    full range, and so is the result: the slope that the limit allows, about ``256 * clip_limit``,
+    counts from the stretched V, not from the image's own.
 
     Parameters
     ----------
