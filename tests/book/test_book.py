@@ -40,6 +40,7 @@ OUTSIDE = {  # where links may lead
     "https://docs.opencv.org/4.x/d6/db6/classcv_1_1CLAHE.html",
     "https://keras.io/api/layers/preprocessing_layers/",
     "https://keras.io/api/optimizers/adadelta/",
+    "https://scikit-image.org/docs/0.26.x/api/skimage.data.html",
     "https://scikit-image.org/docs/0.26.x/api/skimage.exposure.html",
     "https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf",
     "https://www.jstor.org/stable/4615733",

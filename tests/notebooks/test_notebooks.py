@@ -20,7 +20,7 @@ from tests.notebooks.rules import (
     text_of,
 )
 from tools.kernels import private_kernels
-from tools.notebooks import IMAGES, figures_of, has_parameters
+from tools.notebooks import IMAGES, NOTEBOOKS, figures_of, has_parameters
 
 # nbval runs the others, but on CIFAR-10 where that is at hand
 those_that_train_and_slowly_the_others = pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def execute(path, output_dir):
             output_dir / path.name,
             parameters={"TIER": "smoke"} if has_parameters(path) else None,
             kernel_name="python3",
-            cwd=path.parent,
+            cwd=NOTEBOOKS,
             progress_bar=False,
             execution_timeout=600,
             config=settings,
