@@ -24,13 +24,14 @@ from tools.address import public_address
 
 OTHERS = (  # pages that are no notebooks
     *("README.zh-CN", "book/index", "book/play", "book/run", "book/glossary"),
-    *("book/references", "book/reference"),
+    *("book/questions", "book/references", "book/reference"),
     *("results/report", "results/report.zh-CN", "results/speed"),
     *("assignments/README", "CONTRIBUTING"),
 )
 PAGES = [*OTHERS, *(f"notebooks/{path.stem}" for path in PATHS)]
-CITED = re.compile(  # in references, where tests/notebooks/rules.py holds the form
-    r"https://(doi\.org|arxiv\.org/abs|github\.com/[\w-]+/[\w-]+/(issues|pull))/\S+"
+CITED = re.compile(  # in references and questions, where their own tests hold the form
+    r"https://(doi\.org|arxiv\.org/abs|github\.com/[\w-]+/[\w-]+/(issues|pull)"
+    r"|(stackoverflow|stats\.stackexchange)\.com/questions)/\S+"
 )
 OUTSIDE = {  # where links may lead
     "https://github.com/opencv/opencv/blob/4.x/modules/imgproc/src/clahe.cpp",

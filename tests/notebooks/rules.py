@@ -1,8 +1,10 @@
 """What the notebooks are held to: how one is built, and how two executions are compared."""
 
 import base64
+import builtins
 import io
 import re
+import symtable
 from itertools import pairwise
 from urllib.parse import quote
 
@@ -161,6 +163,57 @@ def _cell_problems(cell):
         yield f"shows a path of a machine: {hit[0]!r}"
     if "solution" in tags_of(cell) and not cell.metadata.get("jupyter", {}).get("source_hidden"):
         yield "is a solution that is not hidden"
+
+
+# ---- its sections, each alone
+
+
+def sections(notebook):
+    """(code cells of the set-up, {heading: the other code cells from there to the next heading}).
+
+    The set-up is what a reader runs before any section: the cells tagged `dataset` and
+    `parameters`, wherever they stand, and those before the first `##` that show nothing.
+    """
+    setup, found, heading, code = [], {}, "", code_cells(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            prose = FENCED.sub("", cell.source)
+            heading = [heading, *re.findall(r"^##+ (.*)", prose, re.MULTILINE)][-1]
+        elif cell in code:
+            silent = not heading and not cell.outputs
+            of_setup = silent or {"dataset", "parameters"} & {*tags_of(cell)}
+            (setup if of_setup else found.setdefault(heading, [])).append(cell)
+    return setup, found
+
+
+def missing_names(notebook):
+    """{heading: the names that its cells use before they, or the set-up, have made them}."""
+    setup, found = sections(notebook)
+    known = {*dir(builtins), "display"}.union(*(_names(cell.source)[0] for cell in setup))
+    missing = {}
+    for heading, cells in found.items():
+        made = {*known}
+        for cell in cells:
+            makes, uses = _names(cell.source)
+            made |= makes
+            if unknown := uses - made:
+                missing.setdefault(heading, set()).update(unknown)
+    return missing
+
+
+def _names(source):
+    """Global names: (those that it makes, those that it uses)."""
+    whole = symtable.symtable(source, "cell", "exec")
+    makes = {s.get_name() for s in whole.get_symbols() if s.is_assigned() or s.is_imported()}
+    uses, tables = set(), [whole]
+    for table in tables:
+        tables += table.get_children()
+        uses |= {
+            symbol.get_name()
+            for symbol in table.get_symbols()
+            if symbol.is_referenced() and (table is whole or symbol.is_global())
+        }
+    return makes, uses
 
 
 # ---- two executions of one notebook
