@@ -392,7 +392,7 @@ def test_the_gallery_leads_to_a_notebook_from_disk_and_served(book, served, open
         page = open_page(f"{root}/index.html")
         page.wait_for_url("**/book/index.html")
         page.click(".sd-card:nth-of-type(1) >> nth=0")
-        page.wait_for_url("**/notebooks/01_*.html")
+        page.wait_for_url("**/notebooks/00_*.html")
 
 
 def test_formulas_are_drawn(book, open_page):

@@ -181,14 +181,44 @@ def steps_of_four_epochs():
     return steps
 
 
+def at_most(images):
+    """A preprocessing_function that raises after so many."""
+    seen = []
+
+    def count(image):
+        seen.append(1)
+        if len(seen) > images:
+            raise RuntimeError("the limit is reached")
+        return image
+
+    return count
+
+
 FLOW = {"batch_size", "shuffle", "seed", "subset"}
 SAMPLEWISE = {"samplewise_center": True, "samplewise_std_normalization": True}
 FEATUREWISE = {"featurewise_center": True, "featurewise_std_normalization": True}
-DIM = np.minimum(PHOTO, 100) / 255
 SHIFTS = (1, 1.0, 4, 0.125)
 GENERATOR = "src/legacy/preprocessing/image.py"
 
 # fmt: off
+FACTS["00", "The generator"] = [
+    ("horizontal_flip=0.5 flips half of the images and shifts none.",
+     lambda: (batch := batch_of(BLACK_WHITE, horizontal_flip=0.5)[:, 0, :, 0]).mean(axis=0)
+     .tolist() == near([0.5, 0.5], 0.05) and {*map(tuple, batch)} == {(0, 1), (1, 0)}, True),
+    ("With these arguments fit computes nothing.",
+     lambda: fitted(FLOATS, rotation_range=30, horizontal_flip=0.5).mean, None)]
+FACTS["00", "Four contrast functions"] = [
+    ("At 32 × 32 pixels equalize_adapthist does not heed a limit of 0.03.",
+     lambda: with_limits(PHOTO, (0.001, 0.03, 0.12)), [True, True])]
+FACTS["00", "Into the generator"] = [
+    ("equalize_adapthist refuses floats from 0 to 255.",
+     lambda: exposure.equalize_adapthist(FLOATS[0]), ValueError("must be between -1 and 1")),
+    ("equalize_hist takes them without a word of the scale, and returns 0 to 1.",
+     lambda: exposure.equalize_hist(FLOATS[0, ..., 0]).max(), 1)]
+FACTS["00", "One training without contrast, one with"] = [
+    ("Adadelta's rate is a thousandth of that of 2017.",
+     lambda: float(keras.optimizers.Adadelta().learning_rate), pytest.approx(0.001))]
+
 FACTS["01", "One dog, nine epochs"] = [
     ("ImageDataGenerator's documentation string says DEPRECATED, and no more.",
      lambda: type(generator()).__doc__.strip(), "DEPRECATED.")]
@@ -261,12 +291,6 @@ FACTS["01", "The order of its steps"] = [
      lambda: {tuple(image[0, :, 0]) for image in handed(
          [greys(0, 80, 120)] * 16, brightness_range=(2.0, 2.0), horizontal_flip=True,
          rescale=1 / 255, samplewise_center=True)}, {(0, 160, 240), (240, 160, 0)}),
-    ("y = (r · f(x) − mean) / standard deviation, the mean being that of r · f(x).",
-     lambda: batch_of([PHOTO], preprocessing_function=lambda image: np.minimum(image, 100),
-                      rescale=1 / 255, **SAMPLEWISE)[0],
-     near((DIM - DIM.mean()) / DIM.std(), 1e-3)),
-    ("Keras adds 10⁻⁶ to the standard deviation.",
-     lambda: batch_of([[[[0], [2e-6]]]], **SAMPLEWISE).ravel(), near([-0.5, 0.5], 1e-3)),
     ("Featurewise steps come after samplewise ones.",
      lambda: fitted(np.full((1, 1, 2, 1), 5.0), featurewise_center=True, **SAMPLEWISE)
      .standardize(np.array([[[1.0], [3.0]]])).ravel(), near([-6, -4], 1e-4)),
@@ -290,6 +314,10 @@ FACTS["01", "`steps_per_epoch = n // batch_size`"] = [
     ("With one step too few, every other epoch is one batch long, under a warning.",
      lambda: warned("Your input ran out of data; interrupting training", steps_of_four_epochs),
      [0, 1, 0, 0, 1, 0])]
+FACTS["01", "`featurewise_` from a directory"] = [
+    ("fit that is given a stream reads on without end.",
+     lambda: fitted(flow(NUMBERED, preprocessing_function=at_most(1000)), featurewise_center=True),
+     RuntimeError("the limit is reached"))]
 FACTS["01", "What `fit` and `validation_split` do behind your back"] = [
     ("fit applies rescale.",
      lambda: np.mean(fitted(FLOATS, featurewise_center=True, rescale=1 / 255).mean),

@@ -29,7 +29,7 @@ from tools import ROOT
 @pytest.fixture
 def notebook():
     """One of the committed."""
-    return nbformat.read(PATHS[2], 4)
+    return nbformat.read(PATHS[3], 4)
 
 
 def with_figure(notebook):
