@@ -26,9 +26,6 @@ from augment_utils.datasets import Dataset
 
 if TYPE_CHECKING:
     import keras
-
-    from experiments.runs import Run
-
 PLAN = Path(__file__).with_name("plan.md")
 WIDTHS = {"D": 32}  # study: width of its network's first block
 BATCH = 128
@@ -88,20 +85,22 @@ def plan_digest(study: str) -> str:
     return hashlib.sha256("\n\n".join(plan_text(study)).encode()).hexdigest()
 
 
-def train_and_score(run: "Run", dataset: Dataset, sizes: dict) -> dict:
+def train_and_score(
+    dataset: Dataset, study: str, arm: str, images: int, seed: int, sizes: dict
+) -> dict:
     """What a record says of the model, of the training, and of the test images.
 
     ``answers`` has the class that the network gave each test image, ``right`` whether it was right
     on as many as ``sizes`` says, the first of each class, under each corruption and severity.
     """
-    whole = run.images == len(dataset.x_train)
-    part = dataset if whole else dataset.subset(train=run.images, seed=run.seed)
-    arm, plan = ARMS[run.condition], plan_digest(run.study)
-    epochs, steps = sizes["epochs"], max(1, run.images // BATCH)
+    whole = images == len(dataset.x_train)
+    part = dataset if whole else dataset.subset(train=images, seed=seed)
+    how, plan = ARMS[arm], plan_digest(study)
+    epochs, steps = sizes["epochs"], max(1, images // BATCH)
     classes = len(dataset.class_names)
-    model = training.fast_cnn(classes, epochs * steps, WIDTHS[run.study], run.seed)
+    model = training.fast_cnn(classes, epochs * steps, WIDTHS[study], seed)
     history = model.fit(
-        batches(part.x_train, part.y_train, arm, run.seed),
+        batches(part.x_train, part.y_train, how, seed),
         epochs=epochs,
         steps_per_epoch=steps,
         shuffle=False,
@@ -109,7 +108,7 @@ def train_and_score(run: "Run", dataset: Dataset, sizes: dict) -> dict:
     ).history
     scores, answers, right = {}, "", {}
     for name, (labels, test_images) in test_sets(dataset, sizes["corrupted"]).items():
-        predicted = predict(model, test_images, arm)
+        predicted = predict(model, test_images, how)
         scores[name] = round(float(np.mean(predicted == labels)), 6)
         if name == CLEAN:
             answers = _text((predicted - labels).astype(np.int8))

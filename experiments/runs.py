@@ -258,7 +258,8 @@ def read_records(folder: str | os.PathLike = RUNS) -> list[dict]:
 
 def _measure(run, dataset):
     if run.study in fair.WIDTHS:
-        return fair.train_and_score(run, dataset, sizes_of(run))
+        _, study, arm, images, seed = run
+        return fair.train_and_score(dataset, study, arm, images, seed, sizes_of(run))
     return _distances(run, dataset) if run.study == "C" else _train_and_score(run, dataset)
 
 

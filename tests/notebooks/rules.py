@@ -1,5 +1,6 @@
 """What the notebooks are held to: how one is built, and how two executions are compared."""
 
+import ast
 import base64
 import builtins
 import io
@@ -36,6 +37,7 @@ FORMS = {  # where it leads, by what is named and its number
     "pull request ": r"https://github\.com/[\w-]+/[\w-]+/pull/(?=\d+$){}",
 }
 UNLINKED = re.compile(r"\bdoi:|\barXiv:|\b[Ii]ssue \d|\b[Pp]ull request \d|github\.com|https?:")
+HAVE_COLOR = {"contrast_stretching", "histogram_equalization"}  # their defaults differ
 MAX_LINES = 20
 MIN_WORDS_A_CELL = 15
 
@@ -148,6 +150,8 @@ def _cell_problems(cell):
     lines = [line for line in cell.source.splitlines() if line.strip()]
     if len(lines) > MAX_LINES:
         yield f"has {len(lines)} lines"
+    for call in _calls_without_color(cell.source):
+        yield f"leaves color= out: {call}"
     for png, alt in pictures_of(cell):
         if len(alt.split()) < 6:
             yield f"shows a figure whose alt text is {alt!r}"
@@ -163,6 +167,14 @@ def _cell_problems(cell):
         yield f"shows a path of a machine: {hit[0]!r}"
     if "solution" in tags_of(cell) and not cell.metadata.get("jupyter", {}).get("source_hidden"):
         yield "is a solution that is not hidden"
+
+
+def _calls_without_color(source):
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if name in HAVE_COLOR and "color" not in {keyword.arg for keyword in node.keywords}:
+                yield ast.unparse(node)
 
 
 # ---- its sections, each alone

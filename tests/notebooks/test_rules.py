@@ -29,7 +29,7 @@ from tools import ROOT
 @pytest.fixture
 def notebook():
     """One of the committed."""
-    return nbformat.read(PATHS[2], 4)
+    return nbformat.read(PATHS[3], 4)
 
 
 def with_figure(notebook):
@@ -78,6 +78,12 @@ SPOILT = {  # {what the rules say: how to come by it}
     "stderr: 'UserWarning": lambda n: puts_out(n, "stream", name="stderr", text="UserWarning: hm"),
     "ends in KeyError": lambda n: puts_out(n, "error", ename="KeyError", evalue="", traceback=[]),
     "has 21 lines": lambda n: code_cells(n)[4].update(source="x = 1\n" * 21),
+    "leaves color= out: au.contrast_stretching(deer": lambda n: replaces(
+        n, ', color="value")', ")"
+    ),
+    "leaves color= out: contrast_stretching(": lambda n: code_cells(n)[4].update(
+        source="contrast_stretching(deer, 2, 98)"
+    ),
     "not exactly one title": lambda n: adds(n, "# More"),
     "skips a level of headings": lambda n: replaces(n, "## Watch out", "#### Watch out"),
     "goes on as a list: 'The weights sum to": lambda n: adds(n, "The weights sum to\n1. Notice."),
