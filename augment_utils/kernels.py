@@ -219,7 +219,7 @@ def clahe_bytes(images, out, height, width, clip_limit):
     n, rows, columns, channels = images.shape
     unit = VALUE if channels == 3 else JOINT
     levels, bins = np.empty(rows * columns, np.uint8), np.empty((rows, columns), np.uint8)
-    new, share = np.empty(rows * columns), np.empty(rows * columns, np.float32)
+    new, share = np.empty(rows * columns, np.int32), np.empty(PIXELS_IN_CACHE, np.float32)
     table, over = np.empty(256, np.uint8), 255 / np.maximum(np.arange(256), 1)
     for i in range(n):
         image, result = np.ascontiguousarray(images[i]).reshape(-1), out[i].reshape(-1)
@@ -233,14 +233,16 @@ def clahe_bytes(images, out, height, width, clip_limit):
         for y in range(rows):
             for x in range(columns):
                 bins[y, x] = table[levels[y * columns + x]]
-        _equalize_tiles(bins, height, width, clip_limit, new)
-        for j in range(levels.size):
-            share[j] = new[j] * over[levels[j]]
-        if channels == 3:
-            _scale_bytes(image, result, levels, share)
-        else:
+        darkest, span = _equalize_tiles(bins, height, width, clip_limit, new)
+        if channels == 1:
             for j in range(levels.size):
-                result[j] = np.uint8(np.rint(255 * new[j]))
+                result[j] = np.uint8(np.rint(255 * ((new[j] - darkest) / span)))
+            continue
+        for start in range(0, levels.size, PIXELS_IN_CACHE):
+            part = levels[start : start + PIXELS_IN_CACHE]
+            for j in range(part.size):
+                share[j] = (new[start + j] - darkest) / span * over[part[j]]
+            _scale_bytes(image[3 * start :], result[3 * start :], part, share)
 
 
 @compiled
@@ -248,7 +250,7 @@ def clahe_floats(images, out, height, width, clip_limit):
     n, rows, columns, channels = images.shape
     unit = VALUE if channels == 3 else JOINT
     levels, bins = np.empty(rows * columns, images.dtype), np.empty((rows, columns), np.uint8)
-    new = np.empty(rows * columns)
+    new, equalized = np.empty(rows * columns), np.empty(rows * columns, np.int32)
     for i in range(n):
         image, result = np.ascontiguousarray(images[i]).reshape(-1), out[i].reshape(-1)
         _gather(image, unit, 0, levels)
@@ -259,7 +261,9 @@ def clahe_floats(images, out, height, width, clip_limit):
                 for x in range(columns):
                     fine = np.float64(_fine(levels[y * columns + x]))
                     bins[y, x] = _bin_of_fine((fine - fine_least) / (fine_most - fine_least))
-            _equalize_tiles(bins, height, width, clip_limit, new)
+            darkest, span = _equalize_tiles(bins, height, width, clip_limit, equalized)
+            for j in range(new.size):
+                new[j] = (equalized[j] - darkest) / span
         _write_floats(image, result, unit, 0, levels, new, fine_least < fine_most)
 
 
@@ -274,18 +278,17 @@ def _bin_of_fine(share):
 
 
 @compiled
-def _equalize_tiles(bins, height, width, clip_limit, new):
-    """From bins to V in 0..1, through the maps of the four tiles around each pixel."""
+def _equalize_tiles(bins, height, width, clip_limit, levels):
+    """From bins to levels, through the maps of the four tiles around each pixel.
+
+    Returns what is to become 0, and how much more becomes 1.
+    """
     rows, columns = bins.shape
     pixels = height * width
     limit = max(int(clip_limit * pixels), 1) if clip_limit > 0 else pixels
-    # what a CDF of so many pixels is mapped to; a tile can be given more pixels than it has
-    level_of = np.empty(pixels + BINS + 1, np.float32)
-    for count in range(level_of.size):
-        level_of[count] = np.floor(min(count * (TOP_LEVEL / pixels), np.float64(TOP_LEVEL)))
     down, across = (rows + height - 1) // height, (columns + width - 1) // width
     maps = np.empty((2, across, BINS), np.float32)  # of two rows of tiles, one at odd places
-    histogram, levels = np.empty(BINS, np.int32), np.empty(new.size, np.int32)
+    histogram = np.empty(BINS, np.int32)
     left, right = np.empty(columns, np.int64), np.empty(columns, np.int64)
     weight, corners = np.empty(columns), np.empty((4, columns), np.float32)
     for x in range(columns):
@@ -297,13 +300,13 @@ def _equalize_tiles(bins, height, width, clip_limit, new):
             made += 1
             for tile in range(across):
                 top, start = made * height, tile * width
-                excess = _count_tile(bins, top, start, height, width, limit, histogram)
-                if excess:
-                    _redistribute(histogram, limit, excess)
-                running = 0
-                for k in range(BINS):
-                    running += histogram[k]
-                    maps[made % 2, tile, k] = level_of[min(running, level_of.size - 1)]
+                _count_tile(bins, top, start, height, width, histogram)
+                _clip(histogram, limit)
+                for k in range(1, BINS):
+                    histogram[k] += histogram[k - 1]
+                for k in range(BINS):  # a tile can be given more pixels than it has
+                    level = min(histogram[k] * (TOP_LEVEL / pixels), np.float64(TOP_LEVEL))
+                    maps[made % 2, tile, k] = np.floor(level)
         above, below = maps[upper % 2], maps[lower % 2]
         for x in range(columns):
             k, before, after = bins[y, x], left[x], right[x]
@@ -321,9 +324,9 @@ def _equalize_tiles(bins, height, width, clip_limit, new):
     least, most = np.int32(TOP_LEVEL), np.int32(0)
     for j in range(levels.size):
         least, most = min(least, levels[j]), max(most, levels[j])
-    span = np.float64(most - least)
-    for j in range(levels.size):
-        new[j] = (levels[j] - least) / span if span > 0 else min(levels[j], 1)
+    if least == most:  # all white, or all black
+        return max(least - 1, 0), np.float64(1)
+    return least, np.float64(most - least)
 
 
 @compiled
@@ -334,23 +337,16 @@ def _tiles_around(position, side, count):
 
 
 @compiled
-def _count_tile(bins, top, left, height, width, limit, histogram):
-    """Fill in the tile's histogram, each bin up to the limit; return how many are over it."""
+def _count_tile(bins, top, left, height, width, histogram):
     rows, columns = bins.shape
     histogram[:] = 0
-    counted, inside = 0, min(left + width, columns)
+    inside = min(left + width, columns)
     for y in range(top, top + height):
         line = bins[_mirrored(y, rows)]
         for x in range(left, inside):
-            room = histogram[line[x]] < limit
-            histogram[line[x]] += room
-            counted += room
+            histogram[line[x]] += 1
         for x in range(inside, left + width):  # past the border the image is mirrored
-            k = line[_mirrored(x, columns)]
-            room = histogram[k] < limit
-            histogram[k] += room
-            counted += room
-    return height * width - counted
+            histogram[line[_mirrored(x, columns)]] += 1
 
 
 @compiled
@@ -364,12 +360,16 @@ def _mirrored(position, n):
 
 
 @compiled
-def _redistribute(histogram, limit, excess):
-    """Spread the excess over the bins that are not full, as scikit-image does.
+def _clip(histogram, limit):
+    """Spread what is over the limit over the bins that are not full, as scikit-image does.
 
     First an equal share to each bin, then what is left one by one. A bin within a share of the
     limit is filled to it, so that in large tiles more can be given than was cut.
     """
+    excess = 0
+    for k in range(BINS):
+        excess += max(histogram[k] - limit, 0)
+        histogram[k] = min(histogram[k], limit)
     share = excess // BINS
     if share:
         for k in range(BINS):
@@ -387,7 +387,7 @@ def _redistribute(histogram, limit, excess):
         for k in range(start, BINS, step):
             room = histogram[k] < limit
             histogram[k] += room
-            full += room and histogram[k] == limit
+            full += room & (histogram[k] == limit)
             excess -= room
         start = (start + 1) % BINS
 
@@ -450,10 +450,12 @@ def _look_up(image, result, unit, c, levels, table, first, last):
         for k in range(max(first, 1), last + 1):
             scales[k] = table[k] * (255 / k) if first < last else 1
         scales[0] = 255 * table[0] if first == 0 < last else 0
-        share = np.empty(levels.size, np.float32)
-        for j in range(levels.size):
-            share[j] = scales[levels[j]]
-        _scale_bytes(image, result, levels, share)
+        share = np.empty(PIXELS_IN_CACHE, np.float32)
+        for start in range(0, levels.size, PIXELS_IN_CACHE):
+            part = levels[start : start + PIXELS_IN_CACHE]
+            for j in range(part.size):
+                share[j] = scales[part[j]]
+            _scale_bytes(image[3 * start :], result[3 * start :], part, share)
         return
     new = np.empty(256, np.uint8)
     for k in range(first, last + 1):
@@ -468,21 +470,15 @@ def _look_up(image, result, unit, c, levels, table, first, last):
 
 @compiled
 def _scale_bytes(image, result, value, share):
-    """RGB times V'/V, which keeps hue and saturation; for black pixels `share` is V' itself."""
-    factors = np.empty(3 * PIXELS_IN_CACHE, np.float32)
-    for start in range(0, value.size, PIXELS_IN_CACHE):
-        stop = min(start + PIXELS_IN_CACHE, value.size)
-        black = False
-        for j in range(stop - start):
-            factors[3 * j] = factors[3 * j + 1] = factors[3 * j + 2] = share[start + j]
-            black |= value[start + j] == 0
-        before, after = image[3 * start : 3 * stop], result[3 * start : 3 * stop]
-        for j in range(3 * (stop - start)):
-            after[j] = np.uint8(np.int32(np.rint(np.float32(before[j]) * factors[j])))
-        if black:  # it has no hue, and becomes grey
-            for j in range(stop - start):
-                if value[start + j] == 0:
-                    after[3 * j : 3 * j + 3] = np.uint8(np.rint(factors[3 * j]))
+    """RGB times V'/V, which keeps hue and saturation.
+
+    Black has no hue and becomes grey: it is taken for 1, and `share` is V' itself.
+    """
+    for j in range(value.size):
+        is_black = value[j] == 0
+        for c in range(3):
+            scaled = np.float32(image[3 * j + c] + is_black) * share[j]
+            result[3 * j + c] = np.uint8(np.int32(np.rint(scaled)))
 
 
 @compiled
