@@ -36,6 +36,7 @@ from augment_utils import kernels
 Color = Literal["joint", "channel", "value"]
 COLORS = {"joint": kernels.JOINT, "channel": kernels.CHANNEL, "value": kernels.VALUE}
 
+BYTES, WORDS = np.dtype(np.uint8), np.dtype(np.uint16)
 NUMBER = (int, float, np.integer, np.floating)
 TOLERANCE = 1e-6  # of the range: what rounding in an earlier step may add, and is clipped
 
@@ -126,7 +127,7 @@ def histogram_equalization(images: np.ndarray, color: Color = "value") -> np.nda
     """
     pair = kernels.equalize_bytes, kernels.equalize_floats
     batch, unit = as_batch(images), COLORS[check_color(color)]
-    if batch.dtype == np.uint16 and (unit != kernels.VALUE or batch.shape[3] == 1):
+    if batch.dtype == WORDS and (unit != kernels.VALUE or batch.shape[3] == 1):
         pair = (_equalize_words,) * 2
     return _run(pair, images, batch, unit)
 
@@ -202,25 +203,23 @@ def processor_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def thread_count() -> int:
+def thread_count(most: int = 2**16) -> int:
     """As many threads as THREADS or AUGMENT_THREADS says, or as there are processors for us."""
-    if count := THREADS.get(0):
-        return count
-    wanted = os.environ.get("AUGMENT_THREADS")
-    if wanted is None:
-        return processor_count()
-    if not wanted.isdigit() or int(wanted) < 1:
+    count = THREADS.get(0)
+    wanted = None if count else os.environ.get("AUGMENT_THREADS")
+    if wanted and (not wanted.isdigit() or int(wanted) < 1):
         raise ValueError(f"AUGMENT_THREADS={wanted}, expected a number of threads, at least 1")
-    return int(wanted)
+    # to ask for the processors takes as long as a small image
+    return min(most, count or int(wanted or 0) or (processor_count() if most > 1 else 1))
 
 
 def _run(for_bytes_and_floats, images, batch, *arguments):
     """Run a kernel on parts of the batch that the images are, a thread for each."""
-    kernel = for_bytes_and_floats[int(batch.dtype != np.uint8)]
-    if batch.dtype == np.uint16 and kernel is not _equalize_words:
+    kernel = for_bytes_and_floats[batch.dtype != BYTES]
+    if batch.dtype == WORDS and kernel is not _equalize_words:
         kernel = _as_floats(kernel)
     out = np.empty(batch.shape, batch.dtype)
-    parts = min(thread_count(), len(batch), batch.size // WORTH_A_THREAD + 1)
+    parts = thread_count(min(len(batch), batch.size // WORTH_A_THREAD + 1))
     if parts == 1:
         kernel(batch, out, *arguments)
     else:
@@ -231,7 +230,8 @@ def _run(for_bytes_and_floats, images, batch, *arguments):
 
         with ThreadPoolExecutor(parts) as pool:
             list(pool.map(run_part, ends[:-1], ends[1:]))
-    return out.reshape(images.shape).astype(images.dtype, copy=False)
+    out = out.reshape(images.shape)
+    return out if out.dtype == images.dtype else out.astype(images.dtype)
 
 
 def _as_floats(kernel):
@@ -265,9 +265,10 @@ def as_batch(images: np.ndarray) -> np.ndarray:
         if images.min() < 0 or images.max() > 1:
             images = np.clip(images, 0, 1)  # by no more than the tolerance
         images = images.astype(np.float64 if images.dtype.itemsize > 4 else np.float32, copy=False)
-    # in one order: each other would be compiled anew
-    images = np.require(images, np.dtype(images.dtype.type), ["C", "ALIGNED"])
-    return images if images.ndim == 4 else images.reshape(1, *images.shape[:2], -1)
+    if not (images.flags.carray and images.dtype.isnative):  # each other would be compiled anew
+        images = np.require(images, np.dtype(images.dtype.type), ["C", "ALIGNED"])
+    images = images[..., np.newaxis] if images.ndim == 2 else images
+    return images if images.ndim == 4 else images[np.newaxis]
 
 
 # ---- what came instead of images, and what to do about it
@@ -375,12 +376,12 @@ def _holds_numbers(images):
 
 
 def _wrong_dtype(images, value_range):
-    kind, size, came = images.dtype.kind, images.dtype.itemsize, f"dtype {images.dtype}"
+    kind, size = images.dtype.kind, images.dtype.itemsize
     top = {1: 255, 2: 65535}.get(size) if kind == "u" else None
     least, most = value_range or (0, 65535)
     if kind == "f" or (top and least <= 0 and top <= most):
         return None
-    expected = "uint8 in 0..255, uint16 in 0..65535 or float in 0..1"
+    came, expected = f"dtype {images.dtype}", "uint8 in 0..255, uint16 in 0..65535 or float in 0..1"
     low = high = -1
     if kind in "bui" and images.size:
         low, high = int(images.min()), int(images.max())

@@ -112,20 +112,27 @@ def _between(a, b, weight):
 def equalize_bytes(images, out, unit):
     unit = unit if images.shape[3] == 3 else JOINT
     levels = np.empty(_size_of(images, unit), np.uint8)
-    counts, cdf, table = np.empty(256, np.int32), np.empty(256), np.empty(256)
+    counts, cdf, table = np.empty(256, np.int32), np.empty(258), np.empty(256)
     for i in range(len(images)):
         image, result = np.ascontiguousarray(images[i]).reshape(-1), out[i].reshape(-1)
         for c in range(3 if unit == CHANNEL else 1):
             first, last = _gather_and_count(image, unit, c, levels, counts)
-            running = 0
-            for k in range(first, last + 1):
-                running += counts[k]
-                cdf[k] = running / levels.size
+            _fill_in_cdf(counts, levels.size, cdf)
             if unit == VALUE and first < last:
                 _interpolate_cdf(cdf, first, last, table)
             else:
-                table[:] = cdf
+                table[:] = cdf[1:257]
             _look_up(image, result, unit, c, levels, table, first, last)
+
+
+@compiled
+def _fill_in_cdf(counts, total, cdf):
+    """With one more at each end, so that every bin has a neighbour."""
+    for k in range(1, BINS):
+        counts[k] += counts[k - 1]
+    for k in range(BINS):
+        cdf[k + 1] = counts[k] / total
+    cdf[0], cdf[BINS + 1] = cdf[1], cdf[BINS]
 
 
 @compiled
@@ -136,29 +143,22 @@ def _interpolate_cdf(cdf, first, last, table):
     before or after it is empty or holds the level before or after.
     """
     least, most = first * (1 / 255), last * (1 / 255)
-    bin_of = np.empty(257, np.int32)
+    bins = np.full(257, -1.0)
     for k in range(first, last + 1):
-        bin_of[k] = _bin_of(k * (1 / 255), least, most)
-    bin_of[last + 1] = -1
-    for k in range(first, last + 1):
-        x, j = k * (1 / 255), bin_of[k]
-        centre = _centre(j, least, most)
-        if x < centre:
-            a, b = cdf[max(k - 1, 0)], cdf[k]
-            left, right = _centre(j - 1, least, most), centre
-        else:
-            a, b = cdf[k], cdf[min(k + 1, 255)] if bin_of[k + 1] == j + 1 else cdf[k]
-            left, right = centre, _centre(j + 1, least, most)
-        on_line = (b - a) / (right - left) * (x - left) + a
-        outside = x < centre if j == 0 else j == BINS - 1 and x >= centre
-        table[k] = cdf[k] if outside else on_line
+        bins[k] = _bin_of(k * (1 / 255), least, most)
+    for k in range(256):
+        before, here, after = cdf[k], cdf[k + 1], cdf[k + 2]
+        after = after if bins[k + 1] == bins[k] + 1 else here
+        table[k] = _on_line(k * (1 / 255), bins[k], before, here, after, least, most)
+    table[first], table[last] = cdf[first + 1], cdf[last + 1]
 
 
 @compiled
 def equalize_floats(images, out, unit):
     unit = unit if images.shape[3] == 3 else JOINT
     levels = np.empty(_size_of(images, unit), images.dtype)
-    new, counts = np.empty(levels.size), np.empty(BINS, np.int64)
+    bins, new = np.empty_like(levels), np.empty(levels.size)
+    counts, cdf = np.empty(BINS, np.int64), np.empty(BINS + 2)
     for i in range(len(images)):
         image, result = np.ascontiguousarray(images[i]).reshape(-1), out[i].reshape(-1)
         for c in range(3 if unit == CHANNEL else 1):
@@ -167,17 +167,16 @@ def equalize_floats(images, out, unit):
             # 256 bins need 256 different floats between their ends
             equalized = most - least > BINS * np.spacing(most)
             if equalized:
+                for j in range(levels.size):
+                    bins[j] = _bin_of(levels[j], least, most)
                 counts[:] = 0
                 for j in range(levels.size):
-                    counts[_bin_of(levels[j], least, most)] += 1
-                for k in range(1, BINS):
-                    counts[k] += counts[k - 1]
+                    counts[int(bins[j])] += 1
+                _fill_in_cdf(counts, levels.size, cdf)
                 for j in range(levels.size):
-                    k = _bin_of(levels[j], least, most)
-                    lower = k - 1 if levels[j] < _centre(k, least, most) else k
-                    lower, upper = max(lower, 0), min(lower + 1, BINS - 1)
-                    a, b = counts[lower] / levels.size, counts[upper] / levels.size
-                    new[j] = _on_line(levels[j], lower, upper, a, b, least, most)
+                    k = np.uint8(bins[j])
+                    before, here, after = cdf[k], cdf[k + 1], cdf[k + 2]
+                    new[j] = _on_line(levels[j], bins[j], before, here, after, least, most)
             _write_floats(image, result, unit, c, levels, new, equalized)
 
 
@@ -196,19 +195,23 @@ def _centre(j, least, most):
 
 @compiled
 def _bin_of(x, least, most):
+    """As a float, like all that is reckoned with it, so that the loops become wide."""
     kind = type(least)
-    j = min(int((x - least) / (most - least) * kind(BINS)), BINS - 1)
-    j -= x < _edge(j, least, most)
-    return j + (j < BINS - 1 and x >= _edge(j + 1, least, most))
+    j = min(np.floor((x - least) / (most - least) * kind(BINS)), kind(BINS - 1))
+    j = kind(j - (x < _edge(j, least, most)))
+    return kind(j + ((j < BINS - 1) & (x >= _edge(j + 1, least, most))))
 
 
 @compiled
-def _on_line(x, lower, upper, a, b, least, most):
-    """numpy.interp between the centres of two bins, where the CDF is a and b."""
-    if lower == upper:
-        return a
-    left, right = np.float64(_centre(lower, least, most)), np.float64(_centre(upper, least, most))
-    return (b - a) / (right - left) * (np.float64(x) - left) + a
+def _on_line(x, j, before, here, after, least, most):
+    """numpy.interp between the centres of bin j and of one beside it; the CDF of all three."""
+    left, right = np.float64(_centre(j - 1, least, most)), np.float64(_centre(j + 1, least, most))
+    centre = np.float64(_centre(j, least, most))
+    is_left = x < centre
+    left, right = left if is_left else centre, centre if is_left else right
+    a, b = before if is_left else here, here if is_left else after
+    on_line = (b - a) / (right - left) * (np.float64(x) - left) + a
+    return a if a == b else on_line  # where bins are hardly wider than a float, centres may be one
 
 
 # ---- AHE and CLAHE
@@ -274,7 +277,8 @@ def _fine(level):
 
 @compiled
 def _bin_of_fine(share):
-    return int(np.rint(share * TOP_LEVEL)) // BIN_WIDTH
+    # half a level more, so that a product, which is quicker than //, is never just under a bin
+    return np.int32((np.rint(share * TOP_LEVEL) + 0.5) * (1 / BIN_WIDTH))
 
 
 @compiled
@@ -384,10 +388,11 @@ def _clip(histogram, limit):
         full += histogram[k] == limit
     while excess > 0 and full < BINS:
         step = max(1, (BINS - full) // excess)
-        for k in range(start, BINS, step):
-            room = histogram[k] < limit
-            histogram[k] += room
-            full += room & (histogram[k] == limit)
+        some = histogram[start::step]
+        for j in range(some.size):
+            room = some[j] < limit
+            some[j] += room
+            full += room & (some[j] == limit)
             excess -= room
         start = (start + 1) % BINS
 
@@ -445,27 +450,33 @@ def _count(levels, counts):
 @compiled
 def _look_up(image, result, unit, c, levels, table, first, last):
     """Send the unit's numbers through the table; one level alone stays as it is."""
-    if unit == VALUE:
-        scales = np.empty(256, np.float32)
-        for k in range(max(first, 1), last + 1):
-            scales[k] = table[k] * (255 / k) if first < last else 1
-        scales[0] = 255 * table[0] if first == 0 < last else 0
-        share = np.empty(PIXELS_IN_CACHE, np.float32)
+    if first == last:
+        _copy(image, result, unit, c)
+    elif unit == VALUE:
+        scales, share = np.empty(256, np.float32), np.empty(PIXELS_IN_CACHE, np.float32)
+        for k in range(256):
+            scales[k] = table[k] * (255 / max(k, 1))
         for start in range(0, levels.size, PIXELS_IN_CACHE):
             part = levels[start : start + PIXELS_IN_CACHE]
             for j in range(part.size):
                 share[j] = scales[part[j]]
             _scale_bytes(image[3 * start :], result[3 * start :], part, share)
-        return
-    new = np.empty(256, np.uint8)
-    for k in range(first, last + 1):
-        new[k] = np.uint8(np.rint(255 * table[k])) if first < last else k
-    if unit == CHANNEL:
-        for j in range(levels.size):
-            result[3 * j + c] = new[levels[j]]
     else:
-        for j in range(image.size):
-            result[j] = new[image[j]]
+        new = np.empty(256, np.uint8)
+        for k in range(first, last + 1):
+            new[k] = np.uint8(np.rint(255 * table[k]))
+        if unit == CHANNEL:
+            for j in range(levels.size):
+                result[3 * j + c] = new[levels[j]]
+        else:
+            for j in range(image.size):
+                result[j] = new[image[j]]
+
+
+@compiled
+def _copy(image, result, unit, c):
+    first, step = (c, 3) if unit == CHANNEL else (0, 1)
+    result[first::step] = image[first::step]
 
 
 @compiled
@@ -486,12 +497,13 @@ def _write_floats(image, result, unit, c, levels, new, changed):
     """Floats: write the unit's new numbers, or, for V, RGB times V'/V."""
     first, step = (c, 3) if unit == CHANNEL else (0, 1)
     if not changed:
-        result[first::step] = image[first::step]
+        _copy(image, result, unit, c)
     elif unit == VALUE:
-        for i in range(image.size):
-            j = i // 3
-            share = image[i] / levels[j] if levels[j] > 0 else 1
-            result[i] = min(max(share * new[j], 0.0), 1.0)
+        for j in range(levels.size):
+            for c in range(3):
+                share = image[3 * j + c] / levels[j]
+                share = share if levels[j] > 0 else 1
+                result[3 * j + c] = min(max(share * new[j], 0.0), 1.0)
     else:
         for j in range(levels.size):
             result[first + step * j] = min(max(new[j], 0.0), 1.0)
