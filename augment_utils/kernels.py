@@ -221,9 +221,9 @@ def _on_line(x, j, before, here, after, least, most):
 def clahe_bytes(images, out, height, width, clip_limit):
     n, rows, columns, channels = images.shape
     unit = VALUE if channels == 3 else JOINT
-    levels, bins = np.empty(rows * columns, np.uint8), np.empty((rows, columns), np.uint8)
+    levels, bins = np.empty(rows * columns, np.uint8), np.empty(rows * columns, np.uint8)
     new, share = np.empty(rows * columns, np.int32), np.empty(PIXELS_IN_CACHE, np.float32)
-    table, over = np.empty(256, np.uint8), 255 / np.maximum(np.arange(256), 1)
+    table = np.empty(256, np.uint8)
     for i in range(n):
         image, result = np.ascontiguousarray(images[i]).reshape(-1), out[i].reshape(-1)
         _gather(image, unit, 0, levels)
@@ -233,18 +233,18 @@ def clahe_bytes(images, out, height, width, clip_limit):
             continue
         for k in range(least, most + 1):
             table[k] = _bin_of_fine((k - least) / (most - least))
-        for y in range(rows):
-            for x in range(columns):
-                bins[y, x] = table[levels[y * columns + x]]
-        darkest, span = _equalize_tiles(bins, height, width, clip_limit, new)
+        for j in range(levels.size):
+            bins[j] = table[levels[j]]
+        tiled = bins.reshape(rows, columns)
+        darkest, span = _equalize_tiles(tiled, height, width, clip_limit, new)
         if channels == 1:
             for j in range(levels.size):
                 result[j] = np.uint8(np.rint(255 * ((new[j] - darkest) / span)))
             continue
         for start in range(0, levels.size, PIXELS_IN_CACHE):
-            part = levels[start : start + PIXELS_IN_CACHE]
+            part, equalized = levels[start : start + PIXELS_IN_CACHE], new[start:]
             for j in range(part.size):
-                share[j] = (new[start + j] - darkest) / span * over[part[j]]
+                share[j] = (equalized[j] - darkest) / span * (255 / max(part[j], 1))
             _scale_bytes(image[3 * start :], result[3 * start :], part, share)
 
 
@@ -306,11 +306,17 @@ def _equalize_tiles(bins, height, width, clip_limit, levels):
                 top, start = made * height, tile * width
                 _count_tile(bins, top, start, height, width, histogram)
                 _clip(histogram, limit)
-                for k in range(1, BINS):
-                    histogram[k] += histogram[k - 1]
+                low = high = np.int32(0)  # both halves at once, as each sum waits for the one before
+                for k in range(BINS // 2):
+                    low += histogram[k]
+                    high += histogram[k + BINS // 2]
+                    histogram[k], histogram[k + BINS // 2] = low, high
+                for k in range(BINS // 2, BINS):
+                    histogram[k] += low
+                of_tile = maps[made % 2, tile]
                 for k in range(BINS):  # a tile can be given more pixels than it has
                     level = min(histogram[k] * (TOP_LEVEL / pixels), np.float64(TOP_LEVEL))
-                    maps[made % 2, tile, k] = np.floor(level)
+                    of_tile[k] = np.floor(level)
         above, below = maps[upper % 2], maps[lower % 2]
         for x in range(columns):
             k, before, after = bins[y, x], left[x], right[x]
@@ -370,12 +376,14 @@ def _clip(histogram, limit):
     First an equal share to each bin, then what is left one by one. A bin within a share of the
     limit is filled to it, so that in large tiles more can be given than was cut.
     """
-    excess = 0
+    excess = start = full = 0
     for k in range(BINS):
         excess += max(histogram[k] - limit, 0)
         histogram[k] = min(histogram[k], limit)
+        full += histogram[k] == limit
     share = excess // BINS
     if share:
+        full = 0
         for k in range(BINS):
             before = histogram[k]
             if before < limit - share:
@@ -383,9 +391,7 @@ def _clip(histogram, limit):
             if histogram[k] >= limit - share:
                 histogram[k] = limit
             excess -= histogram[k] - before
-    start = full = 0
-    for k in range(BINS):
-        full += histogram[k] == limit
+            full += histogram[k] == limit
     while excess > 0 and full < BINS:
         step = max(1, (BINS - full) // excess)
         some = histogram[start::step]
