@@ -24,6 +24,7 @@ import math
 import operator
 import os
 import re
+import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
@@ -203,14 +204,14 @@ def processor_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def thread_count(most: int = 2**16) -> int:
+def thread_count(most: int = sys.maxsize) -> int:
     """As many threads as THREADS or AUGMENT_THREADS says, or as there are processors for us."""
     count = THREADS.get(0)
     wanted = None if count else os.environ.get("AUGMENT_THREADS")
-    if wanted and (not wanted.isdigit() or int(wanted) < 1):
+    if wanted is not None and (not wanted.isdigit() or int(wanted) < 1):
         raise ValueError(f"AUGMENT_THREADS={wanted}, expected a number of threads, at least 1")
-    # to ask for the processors takes as long as a small image
-    return min(most, count or int(wanted or 0) or (processor_count() if most > 1 else 1))
+    # whoever needs but one saves the time to ask how many processors there are
+    return min(most, count or int(wanted or 0) or most == 1 or processor_count())
 
 
 def _run(for_bytes_and_floats, images, batch, *arguments):
@@ -259,10 +260,10 @@ def _equalize_words(batch, out, unit):
 
 def as_batch(images: np.ndarray) -> np.ndarray:
     """Check `images` and view it as (N, H, W, C): uint8, uint16, float32 or float64, in C order."""
-    refuse_unless_good(images)
+    ends = refuse_unless_good(images)
     images = np.asarray(images)
     if images.dtype.kind == "f":
-        if images.min() < 0 or images.max() > 1:
+        if ends[0] < 0 or ends[1] > 1:
             images = np.clip(images, 0, 1)  # by no more than the tolerance
         images = images.astype(np.float64 if images.dtype.itemsize > 4 else np.float32, copy=False)
     if not (images.flags.carray and images.dtype.isnative):  # each other would be compiled anew
@@ -288,29 +289,38 @@ class Fault(NamedTuple):
         return f"got {self.came}, expected {self.expected}; {self.advice}{code}"
 
 
-def refuse_unless_good(images: object, value_range: tuple[float, float] | None = None) -> None:
-    """Raise what `find_fault` finds."""
-    if fault := find_fault(images, value_range):
+def refuse_unless_good(
+    images: object, value_range: tuple[float, float] | None = None
+) -> tuple[float, ...]:
+    """Raise what `find_fault` finds; or return the least and the greatest, if they are floats."""
+    fault, ends = _inspect(images, value_range)
+    if fault:
         raise fault.error(str(fault))
+    return ends
 
 
-def find_fault(images: Any, value_range: tuple[float, float] | None = None) -> Fault | None:
-    """What the transforms would refuse, or a bridge whose images lie in a range of their own."""
+def find_fault(images: object) -> Fault | None:
+    """What the transforms would refuse."""
+    return _inspect(images, None)[0]
+
+
+def _inspect(images, value_range):
+    """The fault, also for a bridge whose images lie in a range of their own; and floats' ends."""
     if not isinstance(images, np.ndarray):
         try:
             advice, code = _conversion(images)
         except Exception:  # whatever it is, it does not behave as it looks
             advice, code = "pass the pixels", ""
-        return Fault(type(images).__name__, "a NumPy array", advice, code, TypeError)
+        return Fault(type(images).__name__, "a NumPy array", advice, code, TypeError), ()
     if isinstance(images, np.ma.MaskedArray):
         expected, advice = "a plain one, as every pixel counts", "put black under the mask, say"
-        return Fault("a masked array", expected, advice, "images.filled(0)", TypeError)
+        return Fault("a masked array", expected, advice, "images.filled(0)", TypeError), ()
     images = np.asarray(images)
-    return (
-        _wrong_dtype(images, value_range)
-        or _wrong_shape(images, value_range)
-        or _wrong_values(images, value_range)
-    )
+    fault = _wrong_dtype(images, value_range) or _wrong_shape(images, value_range)
+    if fault or images.dtype.kind != "f":
+        return fault, ()
+    ends = float(images.min()), float(images.max())
+    return _wrong_values(images, *ends, value_range), ends
 
 
 def _conversion(images):
@@ -442,11 +452,8 @@ def _window(low, high):
     return f"(images - {low}.0) / {high - low or 1}".replace("- -", "+ ")
 
 
-def _wrong_values(images, value_range):
-    if images.dtype.kind == "u":
-        return None
+def _wrong_values(images, low, high, value_range):
     least, most = value_range or (0, 1)
-    low, high = (float(end) for end in (images.min(), images.max()))
     if not math.isfinite(high - low):
         finite = images[np.isfinite(images)]
         advice, code = "nothing else is there", ""

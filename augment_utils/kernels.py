@@ -174,7 +174,7 @@ def equalize_floats(images, out, unit):
                     counts[int(bins[j])] += 1
                 _fill_in_cdf(counts, levels.size, cdf)
                 for j in range(levels.size):
-                    k = np.uint8(bins[j])
+                    k = int(bins[j])
                     before, here, after = cdf[k], cdf[k + 1], cdf[k + 2]
                     new[j] = _on_line(levels[j], bins[j], before, here, after, least, most)
             _write_floats(image, result, unit, c, levels, new, equalized)
@@ -306,7 +306,9 @@ def _equalize_tiles(bins, height, width, clip_limit, levels):
                 top, start = made * height, tile * width
                 _count_tile(bins, top, start, height, width, histogram)
                 _clip(histogram, limit)
-                low = high = np.int32(0)  # both halves at once, as each sum waits for the one before
+                low = high = np.int32(
+                    0
+                )  # both halves at once, as each sum waits for the one before
                 for k in range(BINS // 2):
                     low += histogram[k]
                     high += histogram[k + BINS // 2]
