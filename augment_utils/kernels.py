@@ -40,15 +40,15 @@ def compiled(function: Callable) -> Callable:
 @compiled
 def stretch_bytes(images, out, unit, low, high):
     unit = unit if images.shape[3] == 3 else JOINT
-    levels = np.empty(_size_of(images, unit), np.uint8)
+    levels = np.empty(_size_of(images, VALUE), np.uint8)  # those of JOINT are the image's own
     counts, table = np.empty(256, np.int32), np.empty(256)
     scale = 1 / 255 if unit == VALUE else 1.0  # V is a float
     for i in range(len(images)):
         image, result = np.ascontiguousarray(images[i]).reshape(-1), out[i].reshape(-1)
         for c in range(3 if unit == CHANNEL else 1):
             first, last = _gather_and_count(image, unit, c, levels, counts)
-            p = _percentile_of_counts(counts, levels.size, low, scale)
-            q = _percentile_of_counts(counts, levels.size, high, scale)
+            p = _percentile_of_counts(counts, low, scale)
+            q = _percentile_of_counts(counts, high, scale)
             for k in range(first, last + 1):
                 table[k] = _stretched(k * scale, p, q) if p < q else p / scale / 255
             _look_up(image, result, unit, c, levels, table, first, last)
@@ -78,8 +78,9 @@ def _stretched(x, p, q):
 
 
 @compiled
-def _percentile_of_counts(counts, total, percent, scale):
+def _percentile_of_counts(counts, percent, scale):
     """As numpy.percentile: between the two nearest in order."""
+    total = counts.sum()
     place = percent / 100 * (total - 1)
     k, seen = 0, counts[0]
     while seen <= int(place):
@@ -111,13 +112,13 @@ def _between(a, b, weight):
 @compiled
 def equalize_bytes(images, out, unit):
     unit = unit if images.shape[3] == 3 else JOINT
-    levels = np.empty(_size_of(images, unit), np.uint8)
+    levels = np.empty(_size_of(images, VALUE), np.uint8)
     counts, cdf, table = np.empty(256, np.int32), np.empty(258), np.empty(256)
     for i in range(len(images)):
         image, result = np.ascontiguousarray(images[i]).reshape(-1), out[i].reshape(-1)
         for c in range(3 if unit == CHANNEL else 1):
             first, last = _gather_and_count(image, unit, c, levels, counts)
-            _fill_in_cdf(counts, levels.size, cdf)
+            _fill_in_cdf(counts, cdf)
             if unit == VALUE and first < last:
                 _interpolate_cdf(cdf, first, last, table)
             else:
@@ -126,12 +127,12 @@ def equalize_bytes(images, out, unit):
 
 
 @compiled
-def _fill_in_cdf(counts, total, cdf):
+def _fill_in_cdf(counts, cdf):
     """With one more at each end, so that every bin has a neighbour."""
     for k in range(1, BINS):
         counts[k] += counts[k - 1]
     for k in range(BINS):
-        cdf[k + 1] = counts[k] / total
+        cdf[k + 1] = counts[k] / counts[BINS - 1]
     cdf[0], cdf[BINS + 1] = cdf[1], cdf[BINS]
 
 
@@ -172,7 +173,7 @@ def equalize_floats(images, out, unit):
                 counts[:] = 0
                 for j in range(levels.size):
                     counts[int(bins[j])] += 1
-                _fill_in_cdf(counts, levels.size, cdf)
+                _fill_in_cdf(counts, cdf)
                 for j in range(levels.size):
                     k = int(bins[j])
                     before, here, after = cdf[k], cdf[k + 1], cdf[k + 2]
