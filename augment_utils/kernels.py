@@ -41,7 +41,7 @@ def compiled(function: Callable) -> Callable:
 def stretch_bytes(images, out, unit, low, high):
     unit = unit if images.shape[3] == 3 else JOINT
     levels = np.empty(_size_of(images, VALUE), np.uint8)  # those of JOINT are the image's own
-    counts, table = np.empty(256, np.int32), np.empty(256)
+    counts, table = np.empty(256, np.int64), np.empty(256)
     scale = 1 / 255 if unit == VALUE else 1.0  # V is a float
     for i in range(len(images)):
         image, result = np.ascontiguousarray(images[i]).reshape(-1), out[i].reshape(-1)
@@ -113,7 +113,7 @@ def _between(a, b, weight):
 def equalize_bytes(images, out, unit):
     unit = unit if images.shape[3] == 3 else JOINT
     levels = np.empty(_size_of(images, VALUE), np.uint8)
-    counts, cdf, table = np.empty(256, np.int32), np.empty(258), np.empty(256)
+    counts, cdf, table = np.empty(256, np.int64), np.empty(258), np.empty(256)
     for i in range(len(images)):
         image, result = np.ascontiguousarray(images[i]).reshape(-1), out[i].reshape(-1)
         for c in range(3 if unit == CHANNEL else 1):
@@ -293,7 +293,7 @@ def _equalize_tiles(bins, height, width, clip_limit, levels):
     limit = max(int(clip_limit * pixels), 1) if clip_limit > 0 else pixels
     down, across = (rows + height - 1) // height, (columns + width - 1) // width
     maps = np.empty((2, across, BINS), np.float32)  # of two rows of tiles, one at odd places
-    histogram = np.empty(BINS, np.int32)
+    histogram = np.empty(BINS, np.int64)
     left, right = np.empty(columns, np.int64), np.empty(columns, np.int64)
     weight, corners = np.empty(columns), np.empty((4, columns), np.float32)
     for x in range(columns):
@@ -307,9 +307,7 @@ def _equalize_tiles(bins, height, width, clip_limit, levels):
                 top, start = made * height, tile * width
                 _count_tile(bins, top, start, height, width, histogram)
                 _clip(histogram, limit)
-                low = high = np.int32(
-                    0
-                )  # both halves at once, as each sum waits for the one before
+                low = high = 0  # two sums at once, as each waits for its last step
                 for k in range(BINS // 2):
                     low += histogram[k]
                     high += histogram[k + BINS // 2]
@@ -447,7 +445,7 @@ def _gather_and_count(image, unit, c, levels, counts):
 def _count(levels, counts):
     # two counters in turn: neighbours often have one level, and would wait for each other
     counts[:] = 0
-    others = np.zeros(256, np.int32)
+    others = np.zeros(256, np.int64)
     for j in range(levels.size // 2):
         counts[levels[2 * j]] += 1
         others[levels[2 * j + 1]] += 1
