@@ -191,8 +191,7 @@ class _Bridge:
         low, high = self.value_range
         if ends and ends[1] <= 1 and low >= 0 and high > 2 and not self.warned:
             self._warn_of_another_range(images)
-        unit = (images - low) / (high - low)
-        result = self._checked(unit.clip(0, 1, out=unit)) * (high - low) + low
+        result = self._checked(np.clip((images - low) / (high - low), 0, 1)) * (high - low) + low
         return (np.rint(result) if images.dtype.kind == "u" else result).astype(images.dtype)
 
     def _warn_of_another_range(self, images):
