@@ -24,6 +24,7 @@ import math
 import operator
 import os
 import re
+import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
@@ -36,6 +37,7 @@ from augment_utils import kernels
 Color = Literal["joint", "channel", "value"]
 COLORS = {"joint": kernels.JOINT, "channel": kernels.CHANNEL, "value": kernels.VALUE}
 
+BYTES, WORDS = np.dtype(np.uint8), np.dtype(np.uint16)
 NUMBER = (int, float, np.integer, np.floating)
 TOLERANCE = 1e-6  # of the range: what rounding in an earlier step may add, and is clipped
 
@@ -128,7 +130,7 @@ def histogram_equalization(images: np.ndarray, color: Color = "value") -> np.nda
     """
     pair = kernels.equalize_bytes, kernels.equalize_floats
     batch, unit = as_batch(images), COLORS[check_color(color)]
-    if batch.dtype == np.uint16 and (unit != kernels.VALUE or batch.shape[3] == 1):
+    if batch.dtype == WORDS and (unit != kernels.VALUE or batch.shape[3] == 1):
         pair = (_equalize_words,) * 2
     return _run(pair, images, batch, unit)
 
@@ -206,25 +208,23 @@ def processor_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def thread_count() -> int:
+def thread_count(most: int = sys.maxsize) -> int:
     """As many threads as THREADS or AUGMENT_THREADS says, or as there are processors for us."""
-    if count := THREADS.get(0):
-        return count
-    wanted = os.environ.get("AUGMENT_THREADS")
-    if wanted is None:
-        return processor_count()
-    if not wanted.isdigit() or int(wanted) < 1:
+    count = THREADS.get(0)
+    wanted = None if count else os.environ.get("AUGMENT_THREADS")
+    if wanted is not None and (not wanted.isdigit() or int(wanted) < 1):
         raise ValueError(f"AUGMENT_THREADS={wanted}, expected a number of threads, at least 1")
-    return int(wanted)
+    # whoever needs but one saves the time to ask how many processors there are
+    return min(most, count or int(wanted or 0) or most == 1 or processor_count())
 
 
 def _run(for_bytes_and_floats, images, batch, *arguments):
     """Run a kernel on parts of the batch that the images are, a thread for each."""
-    kernel = for_bytes_and_floats[int(batch.dtype != np.uint8)]
-    if batch.dtype == np.uint16 and kernel is not _equalize_words:
+    kernel = for_bytes_and_floats[batch.dtype != BYTES]
+    if batch.dtype == WORDS and kernel is not _equalize_words:
         kernel = _as_floats(kernel)
     out = np.empty(batch.shape, batch.dtype)
-    parts = min(thread_count(), len(batch), batch.size // WORTH_A_THREAD + 1)
+    parts = thread_count(min(len(batch), batch.size // WORTH_A_THREAD + 1))
     if parts == 1:
         kernel(batch, out, *arguments)
     else:
@@ -235,7 +235,8 @@ def _run(for_bytes_and_floats, images, batch, *arguments):
 
         with ThreadPoolExecutor(parts) as pool:
             list(pool.map(run_part, ends[:-1], ends[1:]))
-    return out.reshape(images.shape).astype(images.dtype, copy=False)
+    out = out.reshape(images.shape)
+    return out if out.dtype == images.dtype else out.astype(images.dtype)
 
 
 def _as_floats(kernel):
@@ -263,15 +264,16 @@ def _equalize_words(batch, out, unit):
 
 def as_batch(images: np.ndarray) -> np.ndarray:
     """Check `images` and view it as (N, H, W, C): uint8, uint16, float32 or float64, in C order."""
-    refuse_unless_good(images)
+    ends = refuse_unless_good(images)
     images = np.asarray(images)
     if images.dtype.kind == "f":
-        if images.min() < 0 or images.max() > 1:
+        if ends[0] < 0 or ends[1] > 1:
             images = np.clip(images, 0, 1)  # by no more than the tolerance
         images = images.astype(np.float64 if images.dtype.itemsize > 4 else np.float32, copy=False)
-    # in one order: each other would be compiled anew
-    images = np.require(images, np.dtype(images.dtype.type), ["C", "ALIGNED"])
-    return images if images.ndim == 4 else images.reshape(1, *images.shape[:2], -1)
+    if not (images.flags.carray and images.dtype.isnative):  # each other would be compiled anew
+        images = np.require(images, np.dtype(images.dtype.type), ["C", "ALIGNED"])
+    images = images[..., np.newaxis] if images.ndim == 2 else images
+    return images if images.ndim == 4 else images[np.newaxis]
 
 
 # ---- what came instead of images, and what to do about it
@@ -291,29 +293,38 @@ class Fault(NamedTuple):
         return f"got {self.came}, expected {self.expected}; {self.advice}{code}"
 
 
-def refuse_unless_good(images: object, value_range: tuple[float, float] | None = None) -> None:
-    """Raise what `find_fault` finds."""
-    if fault := find_fault(images, value_range):
+def refuse_unless_good(
+    images: object, value_range: tuple[float, float] | None = None
+) -> tuple[float, ...]:
+    """Raise what `find_fault` finds; or return the least and the greatest, if they are floats."""
+    fault, ends = _inspect(images, value_range)
+    if fault:
         raise fault.error(str(fault))
+    return ends
 
 
-def find_fault(images: Any, value_range: tuple[float, float] | None = None) -> Fault | None:
-    """What the transforms would refuse, or a bridge whose images lie in a range of their own."""
+def find_fault(images: object) -> Fault | None:
+    """What the transforms would refuse."""
+    return _inspect(images, None)[0]
+
+
+def _inspect(images, value_range):
+    """The fault, also for a bridge whose images lie in a range of their own; and floats' ends."""
     if not isinstance(images, np.ndarray):
         try:
             advice, code = _conversion(images)
         except Exception:  # whatever it is, it does not behave as it looks
             advice, code = "pass the pixels", ""
-        return Fault(type(images).__name__, "a NumPy array", advice, code, TypeError)
+        return Fault(type(images).__name__, "a NumPy array", advice, code, TypeError), ()
     if isinstance(images, np.ma.MaskedArray):
         expected, advice = "a plain one, as every pixel counts", "put black under the mask, say"
-        return Fault("a masked array", expected, advice, "images.filled(0)", TypeError)
+        return Fault("a masked array", expected, advice, "images.filled(0)", TypeError), ()
     images = np.asarray(images)
-    return (
-        _wrong_dtype(images, value_range)
-        or _wrong_shape(images, value_range)
-        or _wrong_values(images, value_range)
-    )
+    fault = _wrong_dtype(images, value_range) or _wrong_shape(images, value_range)
+    if fault or images.dtype.kind != "f":
+        return fault, ()
+    ends = float(images.min()), float(images.max())
+    return _wrong_values(images, *ends, value_range), ends
 
 
 def _conversion(images):
@@ -379,12 +390,12 @@ def _holds_numbers(images):
 
 
 def _wrong_dtype(images, value_range):
-    kind, size, came = images.dtype.kind, images.dtype.itemsize, f"dtype {images.dtype}"
+    kind, size = images.dtype.kind, images.dtype.itemsize
     top = {1: 255, 2: 65535}.get(size) if kind == "u" else None
     least, most = value_range or (0, 65535)
     if kind == "f" or (top and least <= 0 and top <= most):
         return None
-    expected = "uint8 in 0..255, uint16 in 0..65535 or float in 0..1"
+    came, expected = f"dtype {images.dtype}", "uint8 in 0..255, uint16 in 0..65535 or float in 0..1"
     low = high = -1
     if kind in "bui" and images.size:
         low, high = int(images.min()), int(images.max())
@@ -445,11 +456,8 @@ def _window(low, high):
     return f"(images - {low}.0) / {high - low or 1}".replace("- -", "+ ")
 
 
-def _wrong_values(images, value_range):
-    if images.dtype.kind == "u":
-        return None
+def _wrong_values(images, low, high, value_range):
     least, most = value_range or (0, 1)
-    low, high = (float(end) for end in (images.min(), images.max()))
     if not math.isfinite(high - low):
         finite = images[np.isfinite(images)]
         advice, code = "nothing else is there", ""

@@ -1,6 +1,7 @@
 """The contrast transforms inside Keras' and TensorFlow's input pipelines."""
 
 import contextlib
+import functools
 import hashlib
 import mmap
 import multiprocessing
@@ -182,20 +183,20 @@ class _Bridge:
         self.choose, self.warned = choose, False
 
     def __call__(self, image):
-        refuse_unless_good(image, self.value_range)
+        ends = refuse_unless_good(image, self.value_range)
         image = np.asarray(image)
-        return self._in_range(image) if self.choose(image) else np.array(image)
+        return self._in_range(image, ends) if self.choose(image) else np.array(image)
 
-    def _in_range(self, images):
+    def _in_range(self, images, ends):
         low, high = self.value_range
-        if not self.warned and low >= 0 and high > 2 and images.dtype.kind == "f":
+        if ends and ends[1] <= 1 and low >= 0 and high > 2 and not self.warned:
             self._warn_of_another_range(images)
         result = self._checked(np.clip((images - low) / (high - low), 0, 1)) * (high - low) + low
         return (np.rint(result) if images.dtype.kind == "u" else result).astype(images.dtype)
 
     def _warn_of_another_range(self, images):
         # more than half of them fractions: no dark picture of whole grey levels
-        if images.max() <= 1 and 2 * np.count_nonzero(images % 1) > images.size:
+        if 2 * np.count_nonzero(images % 1) > images.size:
             self.warned = True
             warnings.warn(
                 "got floats up to {:.3g} where value_range is {:g} to {:g}, so that they count "
@@ -239,8 +240,8 @@ class _DatasetMap(_Bridge):
     def _transform_chosen(self, images):
         transform = self._checked  # whole numbers need no range
         if images.dtype.kind == "f":
-            refuse_unless_good(images, self.value_range)
-            transform = self._in_range
+            ends = refuse_unless_good(images, self.value_range)
+            transform = functools.partial(self._in_range, ends=ends)
         batch = images if images.ndim == 4 else images[np.newaxis]
         chosen = np.array([self.choose(image) for image in batch], bool)
         result = batch.copy()

@@ -40,15 +40,15 @@ def compiled(function: Callable) -> Callable:
 @compiled
 def stretch_bytes(images, out, unit, low, high):
     unit = unit if images.shape[3] == 3 else JOINT
-    levels = np.empty(_size_of(images, unit), np.uint8)
-    counts, table = np.empty(256, np.int32), np.empty(256)
+    levels = np.empty(_size_of(images, VALUE), np.uint8)  # those of JOINT are the image's own
+    counts, table = np.empty(256, np.int64), np.empty(256)
     scale = 1 / 255 if unit == VALUE else 1.0  # V is a float
     for i in range(len(images)):
         image, result = np.ascontiguousarray(images[i]).reshape(-1), out[i].reshape(-1)
         for c in range(3 if unit == CHANNEL else 1):
             first, last = _gather_and_count(image, unit, c, levels, counts)
-            p = _percentile_of_counts(counts, levels.size, low, scale)
-            q = _percentile_of_counts(counts, levels.size, high, scale)
+            p = _percentile_of_counts(counts, low, scale)
+            q = _percentile_of_counts(counts, high, scale)
             for k in range(first, last + 1):
                 table[k] = _stretched(k * scale, p, q) if p < q else p / scale / 255
             _look_up(image, result, unit, c, levels, table, first, last)
@@ -78,8 +78,9 @@ def _stretched(x, p, q):
 
 
 @compiled
-def _percentile_of_counts(counts, total, percent, scale):
+def _percentile_of_counts(counts, percent, scale):
     """As numpy.percentile: between the two nearest in order."""
+    total = counts.sum()
     place = percent / 100 * (total - 1)
     k, seen = 0, counts[0]
     while seen <= int(place):
@@ -111,21 +112,28 @@ def _between(a, b, weight):
 @compiled
 def equalize_bytes(images, out, unit):
     unit = unit if images.shape[3] == 3 else JOINT
-    levels = np.empty(_size_of(images, unit), np.uint8)
-    counts, cdf, table = np.empty(256, np.int32), np.empty(256), np.empty(256)
+    levels = np.empty(_size_of(images, VALUE), np.uint8)
+    counts, cdf, table = np.empty(256, np.int64), np.empty(258), np.empty(256)
     for i in range(len(images)):
         image, result = np.ascontiguousarray(images[i]).reshape(-1), out[i].reshape(-1)
         for c in range(3 if unit == CHANNEL else 1):
             first, last = _gather_and_count(image, unit, c, levels, counts)
-            running = 0
-            for k in range(first, last + 1):
-                running += counts[k]
-                cdf[k] = running / levels.size
+            _fill_in_cdf(counts, cdf)
             if unit == VALUE and first < last:
                 _interpolate_cdf(cdf, first, last, table)
             else:
-                table[:] = cdf
+                table[:] = cdf[1:257]
             _look_up(image, result, unit, c, levels, table, first, last)
+
+
+@compiled
+def _fill_in_cdf(counts, cdf):
+    """With one more at each end, so that every bin has a neighbour."""
+    for k in range(1, BINS):
+        counts[k] += counts[k - 1]
+    for k in range(BINS):
+        cdf[k + 1] = counts[k] / counts[BINS - 1]
+    cdf[0], cdf[BINS + 1] = cdf[1], cdf[BINS]
 
 
 @compiled
@@ -136,29 +144,22 @@ def _interpolate_cdf(cdf, first, last, table):
     before or after it is empty or holds the level before or after.
     """
     least, most = first * (1 / 255), last * (1 / 255)
-    bin_of = np.empty(257, np.int32)
+    bins = np.full(257, -1.0)
     for k in range(first, last + 1):
-        bin_of[k] = _bin_of(k * (1 / 255), least, most)
-    bin_of[last + 1] = -1
-    for k in range(first, last + 1):
-        x, j = k * (1 / 255), bin_of[k]
-        centre = _centre(j, least, most)
-        if x < centre:
-            a, b = cdf[max(k - 1, 0)], cdf[k]
-            left, right = _centre(j - 1, least, most), centre
-        else:
-            a, b = cdf[k], cdf[min(k + 1, 255)] if bin_of[k + 1] == j + 1 else cdf[k]
-            left, right = centre, _centre(j + 1, least, most)
-        on_line = (b - a) / (right - left) * (x - left) + a
-        outside = x < centre if j == 0 else j == BINS - 1 and x >= centre
-        table[k] = cdf[k] if outside else on_line
+        bins[k] = _bin_of(k * (1 / 255), least, most)
+    for k in range(256):
+        before, here, after = cdf[k], cdf[k + 1], cdf[k + 2]
+        after = after if bins[k + 1] == bins[k] + 1 else here
+        table[k] = _on_line(k * (1 / 255), bins[k], before, here, after, least, most)
+    table[first], table[last] = cdf[first + 1], cdf[last + 1]
 
 
 @compiled
 def equalize_floats(images, out, unit):
     unit = unit if images.shape[3] == 3 else JOINT
     levels = np.empty(_size_of(images, unit), images.dtype)
-    new, counts = np.empty(levels.size), np.empty(BINS, np.int64)
+    bins, new = np.empty_like(levels), np.empty(levels.size)
+    counts, cdf = np.empty(BINS, np.int64), np.empty(BINS + 2)
     for i in range(len(images)):
         image, result = np.ascontiguousarray(images[i]).reshape(-1), out[i].reshape(-1)
         for c in range(3 if unit == CHANNEL else 1):
@@ -167,17 +168,16 @@ def equalize_floats(images, out, unit):
             # 256 bins need 256 different floats between their ends
             equalized = most - least > BINS * np.spacing(most)
             if equalized:
+                for j in range(levels.size):
+                    bins[j] = _bin_of(levels[j], least, most)
                 counts[:] = 0
                 for j in range(levels.size):
-                    counts[_bin_of(levels[j], least, most)] += 1
-                for k in range(1, BINS):
-                    counts[k] += counts[k - 1]
+                    counts[int(bins[j])] += 1
+                _fill_in_cdf(counts, cdf)
                 for j in range(levels.size):
-                    k = _bin_of(levels[j], least, most)
-                    lower = k - 1 if levels[j] < _centre(k, least, most) else k
-                    lower, upper = max(lower, 0), min(lower + 1, BINS - 1)
-                    a, b = counts[lower] / levels.size, counts[upper] / levels.size
-                    new[j] = _on_line(levels[j], lower, upper, a, b, least, most)
+                    k = int(bins[j])
+                    before, here, after = cdf[k], cdf[k + 1], cdf[k + 2]
+                    new[j] = _on_line(levels[j], bins[j], before, here, after, least, most)
             _write_floats(image, result, unit, c, levels, new, equalized)
 
 
@@ -196,19 +196,23 @@ def _centre(j, least, most):
 
 @compiled
 def _bin_of(x, least, most):
+    """As a float, like all that is reckoned with it, so that the loops become wide."""
     kind = type(least)
-    j = min(int((x - least) / (most - least) * kind(BINS)), BINS - 1)
-    j -= x < _edge(j, least, most)
-    return j + (j < BINS - 1 and x >= _edge(j + 1, least, most))
+    j = min(np.floor((x - least) / (most - least) * kind(BINS)), kind(BINS - 1))
+    j = kind(j - (x < _edge(j, least, most)))
+    return kind(j + ((j < BINS - 1) & (x >= _edge(j + 1, least, most))))
 
 
 @compiled
-def _on_line(x, lower, upper, a, b, least, most):
-    """numpy.interp between the centres of two bins, where the CDF is a and b."""
-    if lower == upper:
-        return a
-    left, right = np.float64(_centre(lower, least, most)), np.float64(_centre(upper, least, most))
-    return (b - a) / (right - left) * (np.float64(x) - left) + a
+def _on_line(x, j, before, here, after, least, most):
+    """numpy.interp between the centres of bin j and of one beside it; the CDF of all three."""
+    left, right = np.float64(_centre(j - 1, least, most)), np.float64(_centre(j + 1, least, most))
+    centre = np.float64(_centre(j, least, most))
+    is_left = x < centre
+    left, right = left if is_left else centre, centre if is_left else right
+    a, b = before if is_left else here, here if is_left else after
+    on_line = (b - a) / (right - left) * (np.float64(x) - left) + a
+    return a if a == b else on_line  # where bins are hardly wider than a float, centres may be one
 
 
 # ---- AHE and CLAHE
@@ -218,9 +222,9 @@ def _on_line(x, lower, upper, a, b, least, most):
 def clahe_bytes(images, out, height, width, clip_limit):
     n, rows, columns, channels = images.shape
     unit = VALUE if channels == 3 else JOINT
-    levels, bins = np.empty(rows * columns, np.uint8), np.empty((rows, columns), np.uint8)
-    new, share = np.empty(rows * columns), np.empty(rows * columns, np.float32)
-    table, over = np.empty(256, np.uint8), 255 / np.maximum(np.arange(256), 1)
+    levels, bins = np.empty(rows * columns, np.uint8), np.empty(rows * columns, np.uint8)
+    new, share = np.empty(rows * columns, np.int32), np.empty(PIXELS_IN_CACHE, np.float32)
+    table = np.empty(256, np.uint8)
     for i in range(n):
         image, result = np.ascontiguousarray(images[i]).reshape(-1), out[i].reshape(-1)
         _gather(image, unit, 0, levels)
@@ -230,17 +234,19 @@ def clahe_bytes(images, out, height, width, clip_limit):
             continue
         for k in range(least, most + 1):
             table[k] = _bin_of_fine((k - least) / (most - least))
-        for y in range(rows):
-            for x in range(columns):
-                bins[y, x] = table[levels[y * columns + x]]
-        _equalize_tiles(bins, height, width, clip_limit, new)
         for j in range(levels.size):
-            share[j] = new[j] * over[levels[j]]
-        if channels == 3:
-            _scale_bytes(image, result, levels, share)
-        else:
+            bins[j] = table[levels[j]]
+        tiled = bins.reshape(rows, columns)
+        darkest, span = _equalize_tiles(tiled, height, width, clip_limit, new)
+        if channels == 1:
             for j in range(levels.size):
-                result[j] = np.uint8(np.rint(255 * new[j]))
+                result[j] = np.uint8(np.rint(255 * ((new[j] - darkest) / span)))
+            continue
+        for start in range(0, levels.size, PIXELS_IN_CACHE):
+            part, equalized = levels[start : start + PIXELS_IN_CACHE], new[start:]
+            for j in range(part.size):
+                share[j] = (equalized[j] - darkest) / span * (255 / max(part[j], 1))
+            _scale_bytes(image[3 * start :], result[3 * start :], part, share)
 
 
 @compiled
@@ -248,7 +254,7 @@ def clahe_floats(images, out, height, width, clip_limit):
     n, rows, columns, channels = images.shape
     unit = VALUE if channels == 3 else JOINT
     levels, bins = np.empty(rows * columns, images.dtype), np.empty((rows, columns), np.uint8)
-    new = np.empty(rows * columns)
+    new, equalized = np.empty(rows * columns), np.empty(rows * columns, np.int32)
     for i in range(n):
         image, result = np.ascontiguousarray(images[i]).reshape(-1), out[i].reshape(-1)
         _gather(image, unit, 0, levels)
@@ -259,7 +265,9 @@ def clahe_floats(images, out, height, width, clip_limit):
                 for x in range(columns):
                     fine = np.float64(_fine(levels[y * columns + x]))
                     bins[y, x] = _bin_of_fine((fine - fine_least) / (fine_most - fine_least))
-            _equalize_tiles(bins, height, width, clip_limit, new)
+            darkest, span = _equalize_tiles(bins, height, width, clip_limit, equalized)
+            for j in range(new.size):
+                new[j] = (equalized[j] - darkest) / span
         _write_floats(image, result, unit, 0, levels, new, fine_least < fine_most)
 
 
@@ -270,22 +278,22 @@ def _fine(level):
 
 @compiled
 def _bin_of_fine(share):
-    return int(np.rint(share * TOP_LEVEL)) // BIN_WIDTH
+    # half a level more, so that a product, which is quicker than //, is never just under a bin
+    return np.int32((np.rint(share * TOP_LEVEL) + 0.5) * (1 / BIN_WIDTH))
 
 
 @compiled
-def _equalize_tiles(bins, height, width, clip_limit, new):
-    """From bins to V in 0..1, through the maps of the four tiles around each pixel."""
+def _equalize_tiles(bins, height, width, clip_limit, levels):
+    """From bins to levels, through the maps of the four tiles around each pixel.
+
+    Returns what is to become 0, and how much more becomes 1.
+    """
     rows, columns = bins.shape
     pixels = height * width
     limit = max(int(clip_limit * pixels), 1) if clip_limit > 0 else pixels
-    # what a CDF of so many pixels is mapped to; a tile can be given more pixels than it has
-    level_of = np.empty(pixels + BINS + 1, np.float32)
-    for count in range(level_of.size):
-        level_of[count] = np.floor(min(count * (TOP_LEVEL / pixels), np.float64(TOP_LEVEL)))
     down, across = (rows + height - 1) // height, (columns + width - 1) // width
     maps = np.empty((2, across, BINS), np.float32)  # of two rows of tiles, one at odd places
-    histogram, levels = np.empty(BINS, np.int32), np.empty(new.size, np.int32)
+    histogram = np.empty(BINS, np.int64)
     left, right = np.empty(columns, np.int64), np.empty(columns, np.int64)
     weight, corners = np.empty(columns), np.empty((4, columns), np.float32)
     for x in range(columns):
@@ -297,13 +305,19 @@ def _equalize_tiles(bins, height, width, clip_limit, new):
             made += 1
             for tile in range(across):
                 top, start = made * height, tile * width
-                excess = _count_tile(bins, top, start, height, width, limit, histogram)
-                if excess:
-                    _redistribute(histogram, limit, excess)
-                running = 0
-                for k in range(BINS):
-                    running += histogram[k]
-                    maps[made % 2, tile, k] = level_of[min(running, level_of.size - 1)]
+                _count_tile(bins, top, start, height, width, histogram)
+                _clip(histogram, limit)
+                low = high = 0  # two sums at once, as each waits for its last step
+                for k in range(BINS // 2):
+                    low += histogram[k]
+                    high += histogram[k + BINS // 2]
+                    histogram[k], histogram[k + BINS // 2] = low, high
+                for k in range(BINS // 2, BINS):
+                    histogram[k] += low
+                of_tile = maps[made % 2, tile]
+                for k in range(BINS):  # a tile can be given more pixels than it has
+                    level = min(histogram[k] * (TOP_LEVEL / pixels), np.float64(TOP_LEVEL))
+                    of_tile[k] = np.floor(level)
         above, below = maps[upper % 2], maps[lower % 2]
         for x in range(columns):
             k, before, after = bins[y, x], left[x], right[x]
@@ -321,9 +335,9 @@ def _equalize_tiles(bins, height, width, clip_limit, new):
     least, most = np.int32(TOP_LEVEL), np.int32(0)
     for j in range(levels.size):
         least, most = min(least, levels[j]), max(most, levels[j])
-    span = np.float64(most - least)
-    for j in range(levels.size):
-        new[j] = (levels[j] - least) / span if span > 0 else min(levels[j], 1)
+    if least == most:  # all white, or all black
+        return max(least - 1, 0), np.float64(1)
+    return least, np.float64(most - least)
 
 
 @compiled
@@ -334,23 +348,16 @@ def _tiles_around(position, side, count):
 
 
 @compiled
-def _count_tile(bins, top, left, height, width, limit, histogram):
-    """Fill in the tile's histogram, each bin up to the limit; return how many are over it."""
+def _count_tile(bins, top, left, height, width, histogram):
     rows, columns = bins.shape
     histogram[:] = 0
-    counted, inside = 0, min(left + width, columns)
+    inside = min(left + width, columns)
     for y in range(top, top + height):
         line = bins[_mirrored(y, rows)]
         for x in range(left, inside):
-            room = histogram[line[x]] < limit
-            histogram[line[x]] += room
-            counted += room
+            histogram[line[x]] += 1
         for x in range(inside, left + width):  # past the border the image is mirrored
-            k = line[_mirrored(x, columns)]
-            room = histogram[k] < limit
-            histogram[k] += room
-            counted += room
-    return height * width - counted
+            histogram[line[_mirrored(x, columns)]] += 1
 
 
 @compiled
@@ -364,14 +371,20 @@ def _mirrored(position, n):
 
 
 @compiled
-def _redistribute(histogram, limit, excess):
-    """Spread the excess over the bins that are not full, as scikit-image does.
+def _clip(histogram, limit):
+    """Spread what is over the limit over the bins that are not full, as scikit-image does.
 
     First an equal share to each bin, then what is left one by one. A bin within a share of the
     limit is filled to it, so that in large tiles more can be given than was cut.
     """
+    excess = start = full = 0
+    for k in range(BINS):
+        excess += max(histogram[k] - limit, 0)
+        histogram[k] = min(histogram[k], limit)
+        full += histogram[k] == limit
     share = excess // BINS
     if share:
+        full = 0
         for k in range(BINS):
             before = histogram[k]
             if before < limit - share:
@@ -379,15 +392,14 @@ def _redistribute(histogram, limit, excess):
             if histogram[k] >= limit - share:
                 histogram[k] = limit
             excess -= histogram[k] - before
-    start = full = 0
-    for k in range(BINS):
-        full += histogram[k] == limit
+            full += histogram[k] == limit
     while excess > 0 and full < BINS:
         step = max(1, (BINS - full) // excess)
-        for k in range(start, BINS, step):
-            room = histogram[k] < limit
-            histogram[k] += room
-            full += room and histogram[k] == limit
+        some = histogram[start::step]
+        for j in range(some.size):
+            room = some[j] < limit
+            some[j] += room
+            full += room & (some[j] == limit)
             excess -= room
         start = (start + 1) % BINS
 
@@ -433,7 +445,7 @@ def _gather_and_count(image, unit, c, levels, counts):
 def _count(levels, counts):
     # two counters in turn: neighbours often have one level, and would wait for each other
     counts[:] = 0
-    others = np.zeros(256, np.int32)
+    others = np.zeros(256, np.int64)
     for j in range(levels.size // 2):
         counts[levels[2 * j]] += 1
         others[levels[2 * j + 1]] += 1
@@ -445,44 +457,46 @@ def _count(levels, counts):
 @compiled
 def _look_up(image, result, unit, c, levels, table, first, last):
     """Send the unit's numbers through the table; one level alone stays as it is."""
-    if unit == VALUE:
-        scales = np.empty(256, np.float32)
-        for k in range(max(first, 1), last + 1):
-            scales[k] = table[k] * (255 / k) if first < last else 1
-        scales[0] = 255 * table[0] if first == 0 < last else 0
-        share = np.empty(levels.size, np.float32)
-        for j in range(levels.size):
-            share[j] = scales[levels[j]]
-        _scale_bytes(image, result, levels, share)
-        return
-    new = np.empty(256, np.uint8)
-    for k in range(first, last + 1):
-        new[k] = np.uint8(np.rint(255 * table[k])) if first < last else k
-    if unit == CHANNEL:
-        for j in range(levels.size):
-            result[3 * j + c] = new[levels[j]]
+    if first == last:
+        _copy(image, result, unit, c)
+    elif unit == VALUE:
+        scales, share = np.empty(256, np.float32), np.empty(PIXELS_IN_CACHE, np.float32)
+        for k in range(256):
+            scales[k] = table[k] * (255 / max(k, 1))
+        for start in range(0, levels.size, PIXELS_IN_CACHE):
+            part = levels[start : start + PIXELS_IN_CACHE]
+            for j in range(part.size):
+                share[j] = scales[part[j]]
+            _scale_bytes(image[3 * start :], result[3 * start :], part, share)
     else:
-        for j in range(image.size):
-            result[j] = new[image[j]]
+        new = np.empty(256, np.uint8)
+        for k in range(first, last + 1):
+            new[k] = np.uint8(np.rint(255 * table[k]))
+        if unit == CHANNEL:
+            for j in range(levels.size):
+                result[3 * j + c] = new[levels[j]]
+        else:
+            for j in range(image.size):
+                result[j] = new[image[j]]
+
+
+@compiled
+def _copy(image, result, unit, c):
+    first, step = (c, 3) if unit == CHANNEL else (0, 1)
+    result[first::step] = image[first::step]
 
 
 @compiled
 def _scale_bytes(image, result, value, share):
-    """RGB times V'/V, which keeps hue and saturation; for black pixels `share` is V' itself."""
-    factors = np.empty(3 * PIXELS_IN_CACHE, np.float32)
-    for start in range(0, value.size, PIXELS_IN_CACHE):
-        stop = min(start + PIXELS_IN_CACHE, value.size)
-        black = False
-        for j in range(stop - start):
-            factors[3 * j] = factors[3 * j + 1] = factors[3 * j + 2] = share[start + j]
-            black |= value[start + j] == 0
-        before, after = image[3 * start : 3 * stop], result[3 * start : 3 * stop]
-        for j in range(3 * (stop - start)):
-            after[j] = np.uint8(np.int32(np.rint(np.float32(before[j]) * factors[j])))
-        if black:  # it has no hue, and becomes grey
-            for j in range(stop - start):
-                if value[start + j] == 0:
-                    after[3 * j : 3 * j + 3] = np.uint8(np.rint(factors[3 * j]))
+    """RGB times V'/V, which keeps hue and saturation.
+
+    Black has no hue and becomes grey: it is taken for 1, and `share` is V' itself.
+    """
+    for j in range(value.size):
+        is_black = value[j] == 0
+        for c in range(3):
+            scaled = np.float32(image[3 * j + c] + is_black) * share[j]
+            result[3 * j + c] = np.uint8(np.int32(np.rint(scaled)))
 
 
 @compiled
@@ -490,12 +504,13 @@ def _write_floats(image, result, unit, c, levels, new, changed):
     """Floats: write the unit's new numbers, or, for V, RGB times V'/V."""
     first, step = (c, 3) if unit == CHANNEL else (0, 1)
     if not changed:
-        result[first::step] = image[first::step]
+        _copy(image, result, unit, c)
     elif unit == VALUE:
-        for i in range(image.size):
-            j = i // 3
-            share = image[i] / levels[j] if levels[j] > 0 else 1
-            result[i] = min(max(share * new[j], 0.0), 1.0)
+        for j in range(levels.size):
+            for c in range(3):
+                share = image[3 * j + c] / levels[j]
+                share = share if levels[j] > 0 else 1
+                result[3 * j + c] = min(max(share * new[j], 0.0), 1.0)
     else:
         for j in range(levels.size):
             result[first + step * j] = min(max(new[j], 0.0), 1.0)
