@@ -64,7 +64,8 @@ def contrast_stretching(
         0 and 100 give min–max stretching.
     color : {"joint", "channel", "value"}
         Percentiles of all channels together, of each channel, or of HSV's V,
-        which keeps hue and saturation.
+        which keeps hue and saturation. The default is not that of the other
+        transforms, which work on V: with a colour image, write what you mean.
 
     Returns
     -------
@@ -100,7 +101,8 @@ def histogram_equalization(images: np.ndarray, color: Color = "value") -> np.nda
         uint8 in 0..255, uint16 in 0..65535 or float in 0..1.
     color : {"joint", "channel", "value"}
         One histogram over all channels, one for each channel, or one of HSV's
-        V, which keeps hue and saturation. A grey image has but one.
+        V, which keeps hue and saturation. A grey image has but one. The default
+        is not that of :func:`contrast_stretching`.
 
     Returns
     -------
@@ -157,7 +159,9 @@ def clahe(
 
     No histogram bin of a tile keeps more than ``clip_limit`` of the tile's
     pixels (though always one pixel); the excess is spread over the other bins.
-    Colour images are treated on HSV's V; hue and saturation are kept.
+    Colour images are treated on HSV's V; hue and saturation are kept. V is first stretched to the
+    full range, and so is the result: the slope that the limit allows, about ``256 * clip_limit``,
+    counts from the stretched V, not from the image's own.
 
     Parameters
     ----------

@@ -98,7 +98,7 @@ def plot_histograms(
         axis, cdf_axis = axes[1, column], axes[1, column].twinx()
         _draw_image(axes[0, column], image, title)
         tops.append(_draw_histogram(axis, cdf_axis, image, channels))
-        axis.set(xlim=(0, 255), xticks=(0, 128, 255), xlabel="grey level")
+        axis.set(xlim=(-6, 262), xticks=(0, 128, 255), xlabel="grey level")  # both end bars whole
         axis.set_ylabel("pixels" if first else "")
         axis.tick_params(labelleft=first)
         cdf_axis.set(ylim=(0, 1.02), yticks=(0, 0.5, 1), ylabel="CDF" if last else "")

@@ -56,22 +56,26 @@ CONDITIONS = {
 # Study A is the post's experiment repaired, study B has ten classes. `sizes` maps the number
 # of images drawn, a tenth of which validates, to epochs; `corrupted` is how many of the test
 # images are scored under each corruption too (0: none). Study C trains nothing and looks at
-# `sizes` test images. `seeds` are 0, 1, ...
+# `sizes` test images. Study D trains on all images drawn, for an answer of a network that has
+# learned. `seeds` are 0, 1, ...
 TIERS: dict[str, dict[str, dict]] = {
     "smoke": {
         "A": {"sizes": {60: 1}, "seeds": 2, "test": 40, "corrupted": 0},
         "B": {"sizes": {100: 1}, "seeds": 2, "test": 100, "corrupted": 20},
         "C": {"sizes": (20,), "seeds": 2},
+        "D": {"sizes": {400: 1}, "seeds": 2, "test": 100, "corrupted": 40},
     },
     "class": {
         "A": {"sizes": {4_000: 10}, "seeds": 3, "test": 2_000, "corrupted": 0},
         "B": {"sizes": {1_000: 8}, "seeds": 3, "test": 500, "corrupted": 200},
         "C": {"sizes": (500,), "seeds": 3},
+        "D": {"sizes": {1_000: 8}, "seeds": 2, "test": 500, "corrupted": 200},
     },
     "paper": {
         "A": {"sizes": {10_000: 10, 2_000: 10}, "seeds": 10, "test": 2_000, "corrupted": 0},
         "B": {"sizes": {10_000: 15, 1_000: 30}, "seeds": 5, "test": 10_000, "corrupted": 2_000},
         "C": {"sizes": (2_000,), "seeds": 5},
+        "D": {"sizes": {50_000: 10}, "seeds": 6, "test": 10_000, "corrupted": 2_000},
     },
 }
 MODELS = {"A": "the_posts_cnn", "B": "small_cnn"}
@@ -183,6 +187,73 @@ def small_cnn(
     if steps is not None:
         learning_rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
     return _compiled(model, keras.optimizers.Adam(learning_rate))
+
+
+def fast_cnn(
+    classes: int = 10, steps: int = 1_000, width: int = 32, seed: int | None = None
+) -> "keras.Model":
+    """Five convolutions that learn quickly: 280,288 parameters for ten classes.
+
+    Three blocks, each of which begins with a convolution and a max-pool, as in airbench. SGD with
+    momentum; over so many ``steps``, its batches, the rate climbs to 0.25 in the first quarter
+    and falls to 0 along half a cosine. It takes floats as :func:`the_posts_cnn` and gives
+    logits; its labels are one-hot, smoothed by 0.2. ``width`` is that of the first block.
+
+    References
+    ----------
+    K. Jordan: 94% on CIFAR-10 in 3.29 Seconds on a Single GPU. arXiv:2404.00498, 2024.
+    """
+    keras = _keras()
+    layers, seeds = keras.layers, _seeds(seed)
+
+    def convolution(filters):
+        first = {"use_bias": False, "kernel_initializer": _glorot(seeds)}
+        return layers.Conv2D(filters, 3, padding="same", **first)
+
+    def normalized():
+        return [layers.BatchNormalization(momentum=0.9), layers.ReLU()]
+
+    parts = [convolution(width), layers.MaxPooling2D(), *normalized()]
+    for filters in (2 * width, 4 * width):
+        parts += [convolution(filters), layers.MaxPooling2D(), *normalized()]
+        parts += [convolution(filters), *normalized()]
+    last = layers.Dense(classes, use_bias=False, kernel_initializer=_glorot(seeds))
+    model = keras.Sequential(
+        [
+            layers.Input((32, 32, 3)),
+            *parts,
+            layers.GlobalMaxPooling2D(),
+            last,
+            layers.Rescaling(1 / 8),
+        ]
+    )
+    climb = max(1, steps // 4)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - climb), warmup_target=0.25, warmup_steps=climb
+    )
+    model.compile(
+        keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=0.005),
+        keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.2),
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def flip_and_crop(images: np.ndarray, rng: np.random.Generator, pixels: int = 4) -> np.ndarray:
+    """Mirror half of the images, and move each by up to so many pixels, reflected at the edge.
+
+    (N, H, W, C), any dtype; the result is a new array of the same shape and dtype.
+    """
+    around = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
+    padded, moved = np.pad(images, around, mode="reflect"), np.empty_like(images)
+    height, width = images.shape[1:3]
+    for image, source, (top, left) in zip(
+        moved, padded, rng.integers(0, 2 * pixels + 1, (len(images), 2)), strict=True
+    ):
+        image[:] = source[top : top + height, left : left + width]
+    mirrored = rng.random(len(images)) < 0.5
+    moved[mirrored] = moved[mirrored, :, ::-1]
+    return moved
 
 
 class Split(NamedTuple):

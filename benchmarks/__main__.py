@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import report, transforms
+from benchmarks import optional, report, transforms
 from tools import ROOT
 from tools.commands import Stoppable, plain_errors, start
 from tools.files import make_writable
@@ -17,8 +17,9 @@ from tools.files import make_writable
 )
 @click.option(
     "--only",
-    type=click.Choice(["explorer"]),
-    help="Measure only this (a minute), and keep what results/bench.json has of the rest.",
+    type=click.Choice(["explorer", "optional"]),
+    help="Measure only the explorer, or only the peers that no extra installs, in a minute or two; "
+    "keep what results/bench.json has of the rest.",
 )
 @click.option(
     "--folder",
@@ -35,10 +36,11 @@ def main(quick, report_only, only, folder):
     with plain_errors(extra="bench"):
         if not report_only:
             make_writable(results.parent)
-        if only and not report_only:
-            transforms.run_explorer(results, report.read_results(results), quick)
-        elif not report_only:
-            transforms.run(results, quick)
+            earlier = report.read_results(results) if only or results.exists() else {}
+            transforms.run(results, earlier, only, quick)
+            if not only:
+                names = dict.fromkeys(peer.name for peer in optional.PEERS)
+                click.echo(f"Left out, see --only optional: {', '.join(names)}")
         report.report(folder)
 
 

@@ -1,17 +1,20 @@
 """What the benchmark compares with what: our transforms and their peers.
 
-A peer is made for images of one side, once for each thread, because some of OpenCV's and
-Albumentations' functions keep a state.
+Every peer is called the fastest way that its documentation shows, for as nearly the same work as
+it can do: one histogram for all numbers of an image, or one channel that holds its brightness. It
+is made for images of one side, once for each thread, because some of OpenCV's and Albumentations'
+functions keep a state; and it gets the images in its own form, made before the clock starts.
 """
 
 import functools
 import math
 import os
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import skimage
+from PIL import Image, ImageOps
 
 from augment_utils import keras_bridge
 from augment_utils.keras_bridge import Transform
@@ -40,11 +43,16 @@ class Peer(NamedTuple):
     transform: str
     name: str
     compared: str  # what it does: colour space, tiles, clip
-    make: Callable[[int], Transform]  # of images of a side
-    goal: float | None = None  # we are at least so many times as fast
+    make: Callable[[int], Callable]  # of images of a side
+    goal: float = 1  # we are at least so many times as fast
+    form: Callable[[np.ndarray], Any] = np.asarray  # of an image, or of a batch, for the peer
     batched: bool = False  # takes a batch
     numbers: float = math.inf  # at most, at once
     one_thread: bool = True  # whether a process can hold it to one thread at one time
+    all_threads: bool = True  # whether several threads can share its work
+
+
+# ---- scikit-image
 
 
 def skimage_stretching(side: int) -> Transform:
@@ -77,24 +85,19 @@ def skimage_clahe(side: int, clip_limit: float = CLIP_LIMIT) -> Transform:
     )
 
 
+# ---- OpenCV
+
+
 def opencv_equalize(side: int) -> Transform:
     import cv2
 
-    def equalize(image):
-        return cv2.equalizeHist(image.reshape(side, 3 * side)).reshape(image.shape)
-
-    return equalize
+    return lambda image: cv2.equalizeHist(image.reshape(side, 3 * side))
 
 
 def opencv_equalize_luma(side: int) -> Transform:
     import cv2
 
-    def equalize(image):
-        ycrcb = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)
-        ycrcb[..., 0] = cv2.equalizeHist(ycrcb[..., 0])
-        return cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2RGB)
-
-    return equalize
+    return _opencv_channel(cv2.equalizeHist, "YCrCb", 0)
 
 
 def opencv_clahe(side: int, clip_limit: float = CLIP_LIMIT) -> Transform:
@@ -102,13 +105,80 @@ def opencv_clahe(side: int, clip_limit: float = CLIP_LIMIT) -> Transform:
 
     grid = (side // TILE, side // TILE)
     equalizer = cv2.createCLAHE(clipLimit=256 * clip_limit, tileGridSize=grid)
+    return _opencv_channel(equalizer.apply, "HSV", 2)
+
+
+def _opencv_channel(function, space, channel):
+    import cv2
+
+    there, back = (getattr(cv2, f"COLOR_{way}") for way in (f"RGB2{space}", f"{space}2RGB"))
 
     def equalize(image):
-        hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-        hsv[..., 2] = equalizer.apply(hsv[..., 2])
-        return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+        colours = cv2.cvtColor(image, there)
+        one = function(cv2.extractChannel(colours, channel))
+        return cv2.cvtColor(cv2.insertChannel(one, colours, channel), back)
 
     return equalize
+
+
+# ---- Pillow
+
+
+def flat_picture(image: np.ndarray) -> Image.Image:
+    return Image.fromarray(image.reshape(len(image), -1))
+
+
+def pillow_stretching(side: int) -> Callable:
+    return functools.partial(ImageOps.autocontrast, cutoff=2)
+
+
+def pillow_equalize(side: int) -> Callable:
+    return ImageOps.equalize
+
+
+def pillow_equalize_luma(side: int) -> Callable:
+    def equalize(picture):
+        luma, *colours = picture.convert("YCbCr").split()
+        return Image.merge("YCbCr", [ImageOps.equalize(luma), *colours]).convert("RGB")
+
+    return equalize
+
+
+# ---- kornia-rs
+
+
+def kornia_rs_equalize(side: int) -> Transform:
+    return _kornia_rs().equalize_hist
+
+
+def kornia_rs_equalize_luma(side: int) -> Transform:
+    return _kornia_rs_luma(_kornia_rs().equalize_hist)
+
+
+def kornia_rs_clahe(side: int, clip_limit: float = CLIP_LIMIT) -> Transform:
+    settings = {"clip_limit": 256 * clip_limit, "grid_size": (side // TILE, side // TILE)}
+    return _kornia_rs_luma(functools.partial(_kornia_rs().clahe, **settings))
+
+
+def _kornia_rs():
+    os.environ["RAYON_NUM_THREADS"] = "1"  # is read when it first hands over work, and then kept
+    from kornia_rs import imgproc
+
+    return imgproc
+
+
+def _kornia_rs_luma(function):
+    imgproc = _kornia_rs()
+
+    def equalize(image):
+        colours = imgproc.ycbcr_from_rgb(image)
+        colours[..., :1] = function(np.ascontiguousarray(colours[..., :1]))
+        return imgproc.rgb_from_ycbcr(colours)
+
+    return equalize
+
+
+# ---- Albumentations, Keras, the floor
 
 
 def albumentations_transform(side: int, name: str, **arguments: object) -> Transform:
@@ -122,6 +192,13 @@ def albumentations_transform(side: int, name: str, **arguments: object) -> Trans
 def albumentations_clahe(side: int, clip_limit: float = CLIP_LIMIT) -> Transform:
     grid, limit = (side // TILE, side // TILE), 256 * clip_limit
     return albumentations_transform(side, "CLAHE", clip_limit=(limit, limit), tile_grid_size=grid)
+
+
+def tensor(images: np.ndarray) -> Any:
+    with keras_bridge.quiet_startup():
+        import tensorflow as tf
+
+    return tf.constant(images)
 
 
 def keras_clahe(side: int) -> Transform:
@@ -162,8 +239,8 @@ def _albumentations(name, **arguments):
     return functools.partial(albumentations_transform, name=name, **arguments)
 
 
-SKIMAGE, OPENCV, KERAS = "scikit-image", "OpenCV", "Keras"
-ALBUMENTATIONS, FLOOR = "Albumentations", "the floor"
+SKIMAGE, OPENCV, PILLOW, KORNIA_RS = "scikit-image", "OpenCV", "Pillow", "kornia-rs"
+ALBUMENTATIONS, KERAS, FLOOR = "Albumentations", "Keras", "the floor"
 PEERS = (
     Peer(
         "contrast stretching",
@@ -171,6 +248,13 @@ PEERS = (
         "the same: `np.percentile`, `rescale_intensity`",
         skimage_stretching,
         goal=25,
+    ),
+    Peer(
+        "contrast stretching",
+        PILLOW,
+        "`autocontrast` of a flat view, 2 % cut off at both ends",
+        pillow_stretching,
+        form=flat_picture,
     ),
     Peer(
         "contrast stretching",
@@ -183,6 +267,21 @@ PEERS = (
     Peer("HE, joint", OPENCV, "the same: `equalizeHist` of a flat view", opencv_equalize),
     Peer(
         "HE, joint",
+        PILLOW,
+        "`equalize` of a flat view",
+        pillow_equalize,
+        form=flat_picture,
+    ),
+    Peer(
+        "HE, joint",
+        KORNIA_RS,
+        "`equalize_hist` of a flat view",
+        kornia_rs_equalize,
+        form=lambda image: image.reshape(len(image), -1, 1),
+        all_threads=False,
+    ),
+    Peer(
+        "HE, joint",
         ALBUMENTATIONS,
         "`Equalize`: R, G and B each",
         _albumentations("Equalize"),
@@ -190,6 +289,20 @@ PEERS = (
     ),
     Peer("HE on V", SKIMAGE, "the same: `equalize_hist` of V of HSV", skimage_equalize_value),
     Peer("HE on V", OPENCV, "`equalizeHist` of Y of YCrCb", opencv_equalize_luma, goal=2),
+    Peer(
+        "HE on V",
+        PILLOW,
+        "`equalize` of Y of YCbCr",
+        pillow_equalize_luma,
+        form=Image.fromarray,
+    ),
+    Peer(
+        "HE on V",
+        KORNIA_RS,
+        "`equalize_hist` of Y of YCbCr",
+        kornia_rs_equalize_luma,
+        all_threads=False,
+    ),
     Peer(
         "HE on V",
         ALBUMENTATIONS,
@@ -219,6 +332,13 @@ PEERS = (
     ),
     Peer(
         "AHE",
+        KORNIA_RS,
+        "`clahe`: Y of YCbCr, 8-pixel tiles, clip 256",
+        functools.partial(kornia_rs_clahe, clip_limit=1.0),
+        all_threads=False,
+    ),
+    Peer(
+        "AHE",
         ALBUMENTATIONS,
         "`CLAHE`: L of Lab, 8-pixel tiles, clip 256",
         functools.partial(albumentations_clahe, clip_limit=1.0),
@@ -236,7 +356,14 @@ PEERS = (
         OPENCV,
         "`createCLAHE`: V of HSV, 8-pixel tiles, clip 7.68",
         opencv_clahe,
-        goal=1.5,
+        goal=2,
+    ),
+    Peer(
+        "CLAHE",
+        KORNIA_RS,
+        "`clahe`: Y of YCbCr, 8-pixel tiles, clip 7.68",
+        kornia_rs_clahe,
+        all_threads=False,
     ),
     Peer(
         "CLAHE",
@@ -252,6 +379,7 @@ PEERS = (
         "8-pixel tiles, clip 7.68",
         keras_clahe,
         goal=25,
+        form=tensor,
         batched=True,
         numbers=KERAS_NUMBERS,
         one_thread=False,

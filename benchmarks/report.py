@@ -7,17 +7,20 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from augment_utils.plotting import BLUE, GREEN, GREY, INK, ORANGE, RED
-from benchmarks.peers import ALBUMENTATIONS, FLOOR, KERAS, NAME, OPENCV, OURS, PEERS, SKIMAGE
+from benchmarks import peers
+from benchmarks.peers import NAME, OURS, PEERS
 from tools.files import write_file
 from tools.pages import figure_png, fill, markdown_table
 
 GOALS = {(peer.transform, peer.name): peer.goal for peer in PEERS}
 STYLES = {  # colour and hatch, so that neither is needed alone
-    SKIMAGE: (BLUE, ""),
-    OPENCV: (ORANGE, "//"),
-    ALBUMENTATIONS: (RED, "xx"),
-    KERAS: (GREEN, "\\\\"),
-    FLOOR: (GREY, ""),
+    peers.SKIMAGE: (BLUE, ""),
+    peers.OPENCV: (ORANGE, "//"),
+    peers.PILLOW: (GREEN, ".."),
+    peers.KORNIA_RS: (BLUE, "++"),
+    peers.ALBUMENTATIONS: (RED, "xx"),
+    peers.KERAS: (GREEN, "\\\\"),
+    peers.FLOOR: (GREY, ""),
 }
 
 
@@ -56,34 +59,38 @@ def read_results(path: Path) -> dict:
         return json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise ValueError(
-            f"{path.name} is no JSON ({error}); make it anew with python -m benchmarks"
+            f"{path.name} is no JSON ({error}); delete it and run python -m benchmarks"
         ) from error
 
 
 def page(results: dict) -> str:
     """results/speed.md."""
-    plan, machine, data, epochs = (results[key] for key in ("plan", "machine", "data", "epochs"))
-    side, batch, cores = plan["sides"][0], plan["batches"][-1], machine["cores"]
-    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    plan, data, epochs = (results[key] for key in ("plan", "data", "epochs"))
+    side, batch = plan["sides"][0], plan["batches"][-1]
     quick = "**A quick run, to try the benchmark: no figures to quote.** " if plan["quick"] else ""
     paragraphs = [
         "# Speed",
         "The transforms beside their peers, measured and written down by `make bench` (about eight "
         "minutes on two cores; `python -m benchmarks --quick` only tries it, in half a minute). "
         "Everything measured is in [bench.json](bench.json).",
-        f"{quick}Measured on {results['date']}: {machine['processor']}, {cores} cores, "
-        f"{machine['memory_gib']} GiB, {machine['system']}, Python {machine['python']}; "
-        f"{versions}. Images: {data['name']}, SHA-256 of its arrays {data['fingerprint'][:12]}…, "
-        f"uint8 RGB; the larger ones {data['larger']}.",
+        f"{quick}{circumstances(results)} Images: {data['name']}, SHA-256 of its arrays "
+        f"{data['fingerprint'][:12]}…, uint8 RGB; the larger ones {data['larger']}.",
         f"![{alt_text(results)}](../images/bench.png)",
         f"## {side} × {side} pixels, batches of {batch:,}",
-        "× is how many times as many images a second we send through: the same images, as many "
-        "threads, medians of runs in turn.",
+        "× is how many times as many images a second we send through. All get the same images and "
+        "as many threads, and their medians are of runs in turn. A peer gets the images in its own "
+        "form (a picture, a tensor), made before the clock starts; what it returns is left as it "
+        "is. It is called the fastest way that its documentation shows, for as nearly the same "
+        "work as it can do, which stands below the table.",
         comparison_table(results),
         "What is compared, and in brackets how many of the images a slow peer got. A peer for "
         "single images is called in a loop, on all cores with a part of the batch on each where "
-        "that is quicker. Keras cannot be held to one thread beside the others. OpenCV's, "
-        "Albumentations' and Keras' clip limits are ours times 256 bins.",
+        "that is quicker. Keras cannot be held to one thread beside the others, and kornia-rs "
+        "keeps the one that it is held to. A flat view has R, G and B side by side as one channel; "
+        "who works on V, Y or L converts the colours and converts them back. Clip limits are ours "
+        "times 256 bins, but for scikit-image's. The CLAHE of scikit-image and ours hand out the "
+        "clipped pixels until none is left over, and stretch the image before and after; the "
+        "others hand them out once, and stretch nothing.",
         what_is_compared(results),
         "## By size",
         "× on one thread (Keras: all cores), for batches of so many images; no batch has more than "
@@ -92,16 +99,28 @@ def page(results: dict) -> str:
         "Ours on one thread, in millions of pixels a second, in the largest batches (in brackets, "
         "of how many images):",
         size_table(results),
+        *optional_paragraphs(results.get("optional")),
         "## An epoch",
         f"An epoch of the post's CNN on {epochs[0]['images']:,} images, "
         f"{' or '.join(epochs[0]['classes'])}, in batches of {epochs[0]['batch']}, on all cores; "
-        f"median of epochs in turn (in brackets, how many). Input alone is the same without the "
-        "model:",
+        "median of epochs in turn (in brackets, how many). Input alone is the same without the "
+        "model: what it takes longer than without contrast is the cost of an image, whatever the "
+        "model; its share of an epoch depends on how long the model takes.",
         epoch_table(epochs),
         "## The explorer",
         *explorer_paragraphs(results["explorer"]),
     ]
     return "\n\n".join(map(fill, paragraphs)) + "\n"
+
+
+def circumstances(results: dict) -> str:
+    """When, where and with what it was measured."""
+    machine = results["machine"]
+    versions = ", ".join(map(" ".join, results["versions"].items()))
+    return (
+        f"Measured on {results['date']}: {machine['processor']}, {machine['cores']} cores, "
+        f"{machine['memory_gib']} GiB, {machine['system']}, Python {machine['python']}; {versions}."
+    )
 
 
 # ---- the tables
@@ -115,7 +134,7 @@ def comparison_table(results: dict) -> str:
             [
                 f"{transform}, {name}",
                 _times(alone["ratio"]) if alone else "",
-                _times(peer["ratio"]),
+                _times(peer["ratio"]) if peer else "",
                 _times(GOALS[transform, name]),
                 f"{own['images_per_second']:,.0f}",
                 f"{alone['images_per_second']:,.0f}" if alone else "",
@@ -130,7 +149,8 @@ def what_is_compared(results: dict) -> str:
     items: dict[str, list[str]] = {}
     for transform, name, own, alone, peer in _pairs(results):
         parts = items.setdefault(transform, [f"- {transform} ({own['compared']})"])
-        parts.append(f"{name}, {peer['compared']} ({(alone or peer)['images']:,})")
+        row = alone or peer
+        parts.append(f"{name}, {row['compared']} ({row['images']:,})")
     return "\n".join(f"{parts[0]}: {'; '.join(parts[1:])}" for parts in items.values())
 
 
@@ -144,6 +164,25 @@ def ratio_table(results: dict, side: int) -> str:
             lines.append([f"{transform}, {name}", *map(_number, ratios)])
     header = [f"{side:,} × {side:,} pixels: ours, peer", *(f"batch of {n:,}" for n in batches)]
     return markdown_table(header, lines)
+
+
+def optional_paragraphs(optional: dict | None) -> list[str]:
+    """The peers that no extra installs, beside ours in the same run."""
+    heading = "## Peers that no extra installs"
+    how = (
+        "SimpleITK takes a quarter of a gigabyte, and torchvision and Kornia five, with PyTorch, "
+        "so `make bench` leaves them out. [CONTRIBUTING.md](../CONTRIBUTING.md"
+        "#make-the-results-anew) says how to install and measure them."
+    )
+    if optional is None:
+        return [heading, f"{how} They have not been measured yet."]
+    return [
+        heading,
+        f"{how} They were measured once, on one thread, with ours in turn. "
+        f"{circumstances(optional)}",
+        what_is_compared(optional),
+        *(ratio_table(optional, side) for side in optional["plan"]["sides"]),
+    ]
 
 
 def size_table(results: dict) -> str:
@@ -162,6 +201,11 @@ def size_table(results: dict) -> str:
 
 def epoch_table(epochs: list[dict]) -> str:
     """Seconds, and how much more than the same input without contrast."""
+    alone = {epoch["input"]: epoch["input_seconds"] for epoch in epochs}
+
+    def microseconds(epoch):
+        return 1e6 * (epoch["input_seconds"] - alone[epoch["baseline"]]) / epoch["images"]
+
     lines = [
         [
             epoch["input"],
@@ -169,11 +213,13 @@ def epoch_table(epochs: list[dict]) -> str:
             "" if epoch["goal"] is None else f"{100 * (epoch['goal'] - 1):+.0f} %",
             f"{epoch['seconds']:.2f} ({epoch['epochs']})",
             f"{epoch['input_seconds']:.2f}",
+            "" if epoch["input"] == epoch["baseline"] else f"{microseconds(epoch):,.0f}",
         ]
         for epoch in epochs
     ]
     return markdown_table(
-        ["Input", "Against no contrast", "Goal", "Epoch, s", "Input alone, s"], lines
+        ["Input", "Against no contrast", "Goal", "Epoch, s", "Input alone, s", "An image, µs"],
+        lines,
     )
 
 
@@ -214,17 +260,18 @@ def _pairs(results):
     cores = results["machine"]["cores"]
     for transform in OURS:
         one, all_cores = (_cell(results, transform, threads) for threads in (1, cores))
-        for name, peer in all_cores.items():
+        for name in one | all_cores:
             if name != NAME:
-                yield transform, name, one[NAME], one.get(name), peer
+                yield transform, name, one[NAME], one.get(name), all_cores.get(name)
 
 
 def _bars(results, transform, *place):
     """(peer, ratio), on one thread where the peer was measured so."""
-    one, every = (
+    one, all_cores = (
         _cell(results, transform, threads, *place) for threads in (1, results["machine"]["cores"])
     )
-    return [(name, one.get(name, row)["ratio"]) for name, row in every.items() if name != NAME]
+    rows = one | all_cores | one  # in this order, and of those in both, the first
+    return [(name, row["ratio"]) for name, row in rows.items() if name != NAME]
 
 
 def _cell(results, transform, threads, side=None, batch=None):
@@ -232,7 +279,7 @@ def _cell(results, transform, threads, side=None, batch=None):
     side, batch = side or results["plan"]["sides"][0], batch or results["plan"]["batches"][-1]
     wanted = {"transform": transform, "side": side, "batch": batch, "threads": threads}
     rows = {row["peer"]: row for row in results["rows"] if wanted.items() <= row.items()}
-    if NAME not in rows:
+    if threads == 1 and NAME not in rows:  # not all were measured on all cores
         raise KeyError(f"no row of {wanted}")
     return rows
 
@@ -242,7 +289,7 @@ def _number(ratio):
 
 
 def _times(ratio):
-    return "" if ratio is None else f"{_number(ratio)} ×"
+    return f"{_number(ratio)} ×"
 
 
 # ---- the chart
@@ -251,7 +298,7 @@ def _times(ratio):
 def chart(results: dict) -> Figure:
     """Bars of the ratios on a logarithmic axis, with a line for each goal."""
     plan, cores = results["plan"], results["machine"]["cores"]
-    fig = Figure(figsize=(7, 5.6), layout="constrained")
+    fig = Figure(figsize=(7, 7.2), layout="constrained")
     axis, place, ticks = fig.subplots(), 0.0, []
     for transform in OURS:
         bars = _bars(results, transform)
@@ -261,9 +308,8 @@ def chart(results: dict) -> Figure:
             goal = GOALS[transform, name]
             look: dict = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
             axis.barh(place, ratio - 1, 0.8, left=1, **look)
-            if goal:
-                axis.plot([goal, goal], [place - 0.48, place + 0.48], color=INK, linewidth=2)
-            end = max(ratio, goal or 1, 1)
+            axis.plot([goal, goal], [place - 0.48, place + 0.48], color=INK, linewidth=2)
+            end = max(ratio, goal, 1)
             axis.text(end * 1.06, place, _times(ratio), va="center", fontsize=9)
             place += 1
         place += 0.7
@@ -284,5 +330,5 @@ def chart(results: dict) -> Figure:
         Patch(facecolor=colour, hatch=hatch, edgecolor="white", linewidth=0, label=name)
         for name, (colour, hatch) in STYLES.items()
     ]
-    fig.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=9)
+    fig.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=9)
     return fig

@@ -3,7 +3,8 @@
 Everything in one cell of the measurement gets the same images, as many threads, and its turn
 in every round (A B C A B C ...), so that whatever else the machine does falls on all alike.
 Peers that know only single images are called in a loop, on several threads with a part of the
-batch each where that is quicker, and their results are not even collected.
+batch each where that is quicker, and their results are not even collected. What a peer needs to
+have made of the images (a picture, a tensor) is made before the clock starts.
 """
 
 import contextvars
@@ -12,6 +13,7 @@ import itertools
 import math
 import statistics
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,24 +24,25 @@ from tqdm import tqdm
 
 from augment_utils.contrast import THREADS, thread_count
 from augment_utils.datasets import PHOTOGRAPHS, load_cifar10
+from benchmarks import optional
 from benchmarks.epochs import measure_epochs
 from benchmarks.explorer import measure_explorer
-from benchmarks.peers import NAME, OURS, PEERS
+from benchmarks.peers import NAME, OURS, PEERS, Peer
 from tools.files import write_json
 from tools.pages import machine
 
 SEED = 0
 SHORTEST = 0.005  # seconds: a run is repeated until the clock can measure it
-SLOW_RUN = 0.15  # seconds: a peer that needs longer gets fewer images
+SLOW_RUN = 0.1  # seconds: a peer that needs longer gets fewer images
 LARGER_IMAGES = [PHOTOGRAPHS[name] for name in ("astronaut", "coffee", "cat", "rocket", "tissue")]
 PACKAGES = (
-    "numpy", "numba", "scikit-image", "opencv-python-headless", "albumentations", "tensorflow",
-    "keras",
+    "numpy", "numba", "scikit-image", "opencv-python-headless", "pillow", "kornia-rs",
+    "albumentations", "tensorflow", "keras",
 )  # fmt: skip
 
 FULL: dict = {
     "quick": False,
-    "sides": [32, 96, 224, 1024],
+    "sides": [32, 224, 1024],
     "batches": [1, 64, 4096],
     "largest": 2**24,  # numbers in a batch; 4,096 images of 32 × 32 have three quarters of that
     "seconds": 0.8,  # for the rounds of a cell
@@ -47,7 +50,7 @@ FULL: dict = {
     "rounds": 3,  # at least
     "epoch_images": 10_000,  # all cats and dogs
     "epochs": 5,
-    "slow_epochs": 2,
+    "slow_epochs": 1,
     "moves": 60,  # of a slider of the explorer
 }
 QUICK = FULL | {
@@ -65,13 +68,17 @@ QUICK = FULL | {
 }
 
 
-def run(out: Path, quick: bool = False) -> None:
-    """Measure everything and write it down as JSON.
+def run(out: Path, earlier: dict, only: str | None = None, quick: bool = False) -> None:
+    """Measure, and write it down as JSON.
 
     Parameters
     ----------
     out : pathlib.Path
         The file to write, whole or not at all.
+    earlier : dict
+        What it had, or nothing: what is not measured now is kept.
+    only : "explorer", "optional" or None
+        What to measure; without, all but the optional peers.
     quick : bool
         Seconds instead of minutes: few images and few rounds, so no figures to quote.
 
@@ -80,22 +87,25 @@ def run(out: Path, quick: bool = False) -> None:
     ModuleNotFoundError
         A peer is not installed; they are in the extra ``bench``.
     OSError, ValueError
-        The images in ``AUGMENT_DATA`` cannot be read, or ``out`` cannot be written.
+        The images in ``AUGMENT_DATA`` cannot be read, ``out`` cannot be written, or an optional
+        peer is not installed.
     """
-    import psutil
-
     plan = QUICK if quick else FULL
+    measured = {
+        None: lambda: measure_all(plan) | {"explorer": measure_explorer(plan["moves"])},
+        "explorer": lambda: {"explorer": measure_explorer(plan["moves"])},
+        "optional": lambda: {"optional": measure_optional(plan)},
+    }[only]()
+    write_json(out, earlier | measured)
+
+
+def measure_all(plan: dict) -> dict:
+    """Of the transforms beside their peers, and of the epochs."""
     dataset = load_cifar10()
-    results = {
-        "date": datetime.now(UTC).date().isoformat(),
+    return {
+        **_circumstances(PACKAGES),
         "plan": plan,
         "seed": SEED,
-        "machine": {
-            **machine(),
-            "cores": thread_count(),
-            "memory_gib": round(psutil.virtual_memory().total / 2**30),
-        },
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "data": {
             "name": dataset.name,
             "fingerprint": dataset.fingerprint,
@@ -104,18 +114,31 @@ def run(out: Path, quick: bool = False) -> None:
         },
         "rows": measure_transforms(dataset.x_test, plan),
         "epochs": measure_epochs(dataset, plan, SEED),
-        "explorer": measure_explorer(plan["moves"]),
     }
-    write_json(out, results)
 
 
-def run_explorer(out: Path, results: dict, quick: bool = False) -> None:
-    """Measure the explorer alone, and write it down among earlier results of the rest."""
-    moves = (QUICK if quick else FULL)["moves"]
-    write_json(out, results | {"explorer": measure_explorer(moves)})
+def measure_optional(plan: dict) -> dict:
+    """Of the transforms beside the peers that no extra installs."""
+    try:
+        circumstances = _circumstances(optional.PACKAGES)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error}; CONTRIBUTING.md says how to install it") from error
+    rows = measure_transforms(load_cifar10().x_test, plan, optional.PEERS)
+    return {**circumstances, "plan": plan, "rows": rows}
 
 
-def measure_transforms(small: np.ndarray, plan: dict) -> list[dict]:
+def _circumstances(packages):
+    import psutil
+
+    memory = round(psutil.virtual_memory().total / 2**30)
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": {**machine(), "cores": thread_count(), "memory_gib": memory},
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def measure_transforms(small: np.ndarray, plan: dict, peers: Sequence[Peer] = PEERS) -> list[dict]:
     """A row for each transform and each peer, at each side, batch and number of threads.
 
     Parameters
@@ -123,26 +146,40 @@ def measure_transforms(small: np.ndarray, plan: dict) -> list[dict]:
     small : ndarray, (N, 32, 32, 3), uint8
     plan : dict
         ``sides``, ``batches``, ``largest``, ``seconds``, ``goal_seconds`` and ``rounds``.
+    peers : sequence of Peer
 
     Returns
     -------
     list of dict
     """
     cores, rows, batches = thread_count(), [], list(_batches(plan))
-    cells = list(itertools.product(sorted({1, cores}), OURS))
+    cells = [
+        (threads, transform, taking_part)
+        for threads, transform in itertools.product(sorted({1, cores}), OURS)
+        if (taking_part := _taking_part(peers, transform, threads, cores))
+    ]
     with tqdm(total=len(batches) * len(cells), desc="transforms", unit="cell") as bar:
         for side, batch, count in batches:
             images = make_images(small, side, count)
-            for threads, transform in cells:
+            for threads, transform, taking_part in cells:
                 cell = {"transform": transform, "side": side, "batch": batch, "threads": threads}
                 bar.set_postfix_str(f"{transform}, {side} px, batch {batch}, threads {threads}")
                 context = contextvars.copy_context()  # so that the number holds for this cell
                 context.run(THREADS.set, threads)
-                rows += [
-                    cell | row for row in context.run(_measure_cell, images, plan, cell, cores)
-                ]
+                measured = context.run(_measure_cell, images, plan, cell, taking_part)
+                rows += [cell | row for row in measured]
                 bar.update()
     return rows
+
+
+def _taking_part(peers, transform, threads, cores):
+    return [
+        peer
+        for peer in peers
+        if peer.transform == transform
+        and (peer.one_thread or threads == cores)
+        and (peer.all_threads or threads == 1)
+    ]
 
 
 def make_images(small: np.ndarray, side: int, count: int) -> np.ndarray:
@@ -171,7 +208,7 @@ def _batches(plan):
 # ---- a cell
 
 
-def _measure_cell(images, plan, cell, cores):
+def _measure_cell(images, plan, cell, peers):
     """Rows of our transform and its peers, all on the same images and as many threads."""
     import cv2
 
@@ -179,10 +216,9 @@ def _measure_cell(images, plan, cell, cores):
     cv2.setNumThreads(cell["threads"] if len(images) == 1 else 1)
     function, compared = OURS[cell["transform"]]
     calls, counts, words = {NAME: lambda: function(images)}, {NAME: len(images)}, {NAME: compared}
-    for peer in PEERS:
-        if peer.transform == cell["transform"] and (peer.one_thread or cell["threads"] == cores):
-            share, calls[peer.name] = _at_its_best(peer, images, cell["threads"])
-            counts[peer.name], words[peer.name] = len(share), peer.compared
+    for peer in peers:
+        share, calls[peer.name] = _at_its_best(peer, images, cell["threads"])
+        counts[peer.name], words[peer.name] = len(share), peer.compared
     at_goals = cell["side"] == plan["sides"][0] and cell["batch"] == plan["batches"][-1]
     seconds = _in_turn(calls, plan["goal_seconds" if at_goals else "seconds"], plan["rounds"])
     speeds = {name: counts[name] / statistics.median(seconds[name]) for name in calls}
@@ -238,19 +274,17 @@ def _at_its_best(peer, images, threads):
 
 
 def _calls(peer, images, threads):
-    """A function without arguments that sends the images through the peer."""
-    parts = np.array_split(images, min(threads, len(images)))
-    functions = [peer.make(images.shape[1]) for _ in parts]
+    """A function without arguments that sends the images, in its form, through the peer."""
+    shares = np.array_split(images, min(threads, len(images)))
+    functions = [peer.make(images.shape[1]) for _ in shares]
+    parts = [list(map(peer.form, [share] if peer.batched else share)) for share in shares]
 
     def send(function, part):
-        if peer.batched:
-            function(part)
-        else:
-            for image in part:
-                function(image)
+        for image_or_batch in part:
+            function(image_or_batch)
 
     def send_parts():
         with ThreadPoolExecutor(len(parts)) as pool:
             list(pool.map(send, functions, parts))
 
-    return send_parts if len(parts) > 1 else lambda: send(functions[0], images)
+    return send_parts if len(parts) > 1 else lambda: send(functions[0], parts[0])

@@ -25,7 +25,7 @@ def main():
     "--study",
     "studies",
     multiple=True,
-    type=click.Choice(["A", "B", "C"]),
+    type=click.Choice(runs.STUDIES),
     help="Only this study; may be given again.  [default: all]",
 )
 @click.option(

@@ -13,6 +13,7 @@ from augment_utils import training
 from augment_utils.corruptions import CORRUPTIONS
 from experiments import runs
 from experiments.compare import (
+    OLD,
     Comparison,
     Table,
     answer,
@@ -27,6 +28,7 @@ from experiments.compare import (
 )
 from experiments.figures import FIGURES
 from experiments.published import published_table
+from experiments.verdicts import pages
 from tools.files import write_file
 from tools.pages import figure_png, fill, markdown_table, put_between_marks
 
@@ -72,7 +74,8 @@ def report(root: Path) -> str:
         answer's sentences say, or no marks in a README.
     """
     folder = root / "results" / "runs"
-    records = published_records(folder)
+    everything = published_records(folder)
+    records = [record for record in everything if record["run"]["study"] in OLD]
     state = missing(records, folder)
     values = values_of(records, state)
     texts = {
@@ -84,6 +87,7 @@ def report(root: Path) -> str:
     texts |= {
         name: page(template, values, "../images") + "\n" for name, template in REPORTS.items()
     }
+    texts["results/fair.md"] = page("fair.en.md", {"studies": pages(everything)}, "") + "\n"
     texts["results/published.csv"] = published_table(records)
     pictures = {figure.name: figure_png(figure.draw(records)) for figure in FIGURES}
     for name, png in pictures.items():

@@ -25,6 +25,7 @@ from augment_utils import training
 from augment_utils.contrast import processor_count
 from augment_utils.corruptions import CORRUPTIONS, SEVERITIES
 from augment_utils.datasets import Dataset, load_cifar10
+from experiments import fair
 from tools import ROOT
 from tools.files import make_writable, write_json
 from tools.pages import machine
@@ -32,7 +33,7 @@ from tools.pages import machine
 PACKAGES = ("numpy", "scikit-image", "numba", "tensorflow", "keras")
 PROTOCOL = 1  # to be raised when a run does something else than before: old records don't count
 RUNS = ROOT / "results" / "runs"  # the records of the published tables
-STUDIES = ("A", "B", "C")
+STUDIES = ("A", "B", "C", *fair.WIDTHS)
 CONDITIONS = {  # of studies A and B, in the order of the tables
     "none": training.Condition(),
     "flips": training.Condition(augmentation="flips"),
@@ -62,7 +63,7 @@ def grid(tier: training.Tier, studies: Sequence[str] = STUDIES) -> list[Run]:
     Parameters
     ----------
     tier : {"smoke", "class", "paper"}
-    studies : sequence of {"A", "B", "C"}
+    studies : sequence of {"A", "B", "C", "D"}
 
     Returns
     -------
@@ -91,6 +92,8 @@ def conditions_of(study: str) -> list[str]:
     """The names of a study's conditions, in the order of the tables."""
     if study == "C":
         return ["none", *training.TRANSFORMS]
+    if study in fair.WIDTHS:
+        return list(fair.ARMS)
     names = list(CONDITIONS)
     return names if study == "A" else [n for n in names if n != training.TODAYS_ADADELTA]
 
@@ -124,12 +127,13 @@ def perform(run: Run, source: str | None, fingerprint: str) -> dict:
             f"{fingerprint[:12]}...: this worker reads other data than the others"
         )
     with ONE_AT_A_TIME:
-        measured = _distances(run, dataset) if run.study == "C" else _train_and_score(run, dataset)
+        measured = _measure(run, dataset)
     return {
         **identity(run, dataset),
         **measured,
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "machine": machine() | {"threads": int(os.environ.get(THREADS[0], processor_count()))},
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "seconds": round(time.perf_counter() - start, 1),
     }
 
@@ -252,6 +256,13 @@ def read_records(folder: str | os.PathLike = RUNS) -> list[dict]:
 # ---- what a run does
 
 
+def _measure(run, dataset):
+    if run.study in fair.WIDTHS:
+        _, study, arm, images, seed = run
+        return fair.train_and_score(dataset, study, arm, images, seed, sizes_of(run))
+    return _distances(run, dataset) if run.study == "C" else _train_and_score(run, dataset)
+
+
 def _train_and_score(run, dataset):
     plan, condition = _plan(run.tier, run.study), CONDITIONS[run.condition]
     if run.study == "A":
@@ -339,7 +350,8 @@ def sizes_of(run: Run) -> dict[str, int | None]:
     plan = _plan(run.tier, run.study)
     if run.study == "C":
         return {}
-    epochs = {"epochs": plan["sizes"].get(run.images), "batch": training.BATCH}
+    batch = fair.BATCH if run.study in fair.WIDTHS else training.BATCH
+    epochs = {"epochs": plan["sizes"].get(run.images), "batch": batch}
     return {"test": plan["test"], "corrupted": plan["corrupted"], **epochs}
 
 

@@ -145,7 +145,7 @@ PUBLIC = re.compile(
     r"(^|\.)(pypi\.org|pythonhosted\.org|github\.com|creativecommons\.org|doi\.org|arxiv\.org|"
     r"cs\.toronto\.edu|keras\.io|tensorflow\.org|scikit-image\.org|numpy\.org|matplotlib\.org|"
     r"opencv\.org|towardsdatascience\.com|python\.org|jupyter\.org|readthedocs\.io|conda\.io|"
-    r"astral\.sh|jstor\.org|w3\.org|mybinder\.org|colab\.research\.google\.com)$"
+    r"astral\.sh|jstor\.org|w3\.org|mybinder\.org|stackoverflow\.com|stackexchange\.com|colab\.research\.google\.com)$"
 )
 MACHINE = re.compile(r"file:/|(?<![\w.:/-])/(?:home|root|Users|tmp|opt|work|mnt|var)/")
 

@@ -61,7 +61,7 @@ def test_it_says_first_what_decides(rendered):
     marks = [
         *("<h1>", "images/04_histogram_equalization.png", "made by `make results`: begin"),
         *("images/answer.png", "git clone ", "make run\nmake test\n", "```python", "```text"),
-        *("| Notebook |", "| 01 ", "CITATION.cff"),
+        *("| Notebook |", "| 00 ", "CITATION.cff"),
     ]
     places = [README.replace("# Image", "<h1> Image", 1).find(mark) for mark in marks]
     assert -1 not in places and places == sorted(places)

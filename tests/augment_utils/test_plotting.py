@@ -78,6 +78,7 @@ def test_histograms_count_every_pixel_and_end_at_one(real_images, kind):
         value = image.max(axis=-1)
         counts = axis.patches[0].get_data().values
         assert np.array_equal(counts, np.histogram(value, 64, (0, 256))[0])
+        assert axis.get_xlim()[0] < 0 and axis.get_xlim()[1] > 256  # no bar behind the frame
         level, share = cdf.lines[0].get_data()
         assert share[100] == np.mean(value <= 100) and share[-1] == 1 and level[-1] == 255
     assert len({axis.get_ylim() for axis in below}) == 1

@@ -50,6 +50,22 @@ def test_the_small_cnn_is_small():
     assert model.output_shape == (None, 10)
 
 
+def test_the_fast_cnn_is_three_blocks_that_learn():
+    model = training.fast_cnn(steps=60, seed=0)
+    assert model.count_params() == 280_288 and model.output_shape == (None, 10)
+    kinds = [layer.__class__.__name__ for layer in model.layers]
+    assert (kinds.count("Conv2D"), kinds.count("MaxPooling2D")) == (5, 3)
+    rates = [float(model.optimizer.learning_rate)]
+    x, y = patches().x_train.astype(np.float32) / 255, np.eye(10)[patches().y_train]
+    before = model.evaluate(x, y, verbose=0)[1]
+    for _ in range(15):
+        model.fit(x, y, batch_size=100, verbose=0)
+        rates.append(float(model.optimizer.learning_rate))
+    assert rates[0] == 0 and rates[-1] == pytest.approx(0, abs=1e-6)
+    assert np.argmax(rates) in (3, 4)
+    assert model.evaluate(x, y, verbose=0)[1] > before + 0.3
+
+
 def test_a_split_is_balanced_and_apart():
     split = training.draw_split(patches(), 200, seed=1)
     assert np.bincount(split.y_train).tolist() == [18] * 10

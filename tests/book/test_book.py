@@ -24,13 +24,14 @@ from tools.address import public_address
 
 OTHERS = (  # pages that are no notebooks
     *("README.zh-CN", "book/index", "book/play", "book/run", "book/glossary"),
-    *("book/references", "book/reference"),
+    *("book/questions", "book/references", "book/reference"),
     *("results/report", "results/report.zh-CN", "results/speed"),
     *("assignments/README", "CONTRIBUTING"),
 )
 PAGES = [*OTHERS, *(f"notebooks/{path.stem}" for path in PATHS)]
-CITED = re.compile(  # in references, where tests/notebooks/rules.py holds the form
-    r"https://(doi\.org|arxiv\.org/abs|github\.com/[\w-]+/[\w-]+/(issues|pull))/\S+"
+CITED = re.compile(  # in references and questions, where their own tests hold the form
+    r"https://(doi\.org|arxiv\.org/abs|github\.com/[\w-]+/[\w-]+/(issues|pull)"
+    r"|(stackoverflow|stats\.stackexchange)\.com/questions)/\S+"
 )
 OUTSIDE = {  # where links may lead
     "https://github.com/opencv/opencv/blob/4.x/modules/imgproc/src/clahe.cpp",
@@ -39,6 +40,7 @@ OUTSIDE = {  # where links may lead
     "https://docs.opencv.org/4.x/d6/db6/classcv_1_1CLAHE.html",
     "https://keras.io/api/layers/preprocessing_layers/",
     "https://keras.io/api/optimizers/adadelta/",
+    "https://scikit-image.org/docs/0.26.x/api/skimage.data.html",
     "https://scikit-image.org/docs/0.26.x/api/skimage.exposure.html",
     "https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf",
     "https://www.jstor.org/stable/4615733",
@@ -391,7 +393,7 @@ def test_the_gallery_leads_to_a_notebook_from_disk_and_served(book, served, open
         page = open_page(f"{root}/index.html")
         page.wait_for_url("**/book/index.html")
         page.click(".sd-card:nth-of-type(1) >> nth=0")
-        page.wait_for_url("**/notebooks/01_*.html")
+        page.wait_for_url("**/notebooks/00_*.html")
 
 
 def test_formulas_are_drawn(book, open_page):

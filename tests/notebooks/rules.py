@@ -1,8 +1,11 @@
 """What the notebooks are held to: how one is built, and how two executions are compared."""
 
+import ast
 import base64
+import builtins
 import io
 import re
+import symtable
 from itertools import pairwise
 from urllib.parse import quote
 
@@ -34,6 +37,7 @@ FORMS = {  # where it leads, by what is named and its number
     "pull request ": r"https://github\.com/[\w-]+/[\w-]+/pull/(?=\d+$){}",
 }
 UNLINKED = re.compile(r"\bdoi:|\barXiv:|\b[Ii]ssue \d|\b[Pp]ull request \d|github\.com|https?:")
+HAVE_COLOR = {"contrast_stretching", "histogram_equalization"}  # their defaults differ
 MAX_LINES = 20
 MIN_WORDS_A_CELL = 15
 
@@ -146,6 +150,8 @@ def _cell_problems(cell):
     lines = [line for line in cell.source.splitlines() if line.strip()]
     if len(lines) > MAX_LINES:
         yield f"has {len(lines)} lines"
+    for call in _calls_without_color(cell.source):
+        yield f"leaves color= out: {call}"
     for png, alt in pictures_of(cell):
         if len(alt.split()) < 6:
             yield f"shows a figure whose alt text is {alt!r}"
@@ -161,6 +167,65 @@ def _cell_problems(cell):
         yield f"shows a path of a machine: {hit[0]!r}"
     if "solution" in tags_of(cell) and not cell.metadata.get("jupyter", {}).get("source_hidden"):
         yield "is a solution that is not hidden"
+
+
+def _calls_without_color(source):
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if name in HAVE_COLOR and "color" not in {keyword.arg for keyword in node.keywords}:
+                yield ast.unparse(node)
+
+
+# ---- its sections, each alone
+
+
+def sections(notebook):
+    """(code cells of the set-up, {heading: the other code cells from there to the next heading}).
+
+    The set-up is what a reader runs before any section: the cells tagged `dataset` and
+    `parameters`, wherever they stand, and those before the first `##` that show nothing.
+    """
+    setup, found, heading, code = [], {}, "", code_cells(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            prose = FENCED.sub("", cell.source)
+            heading = [heading, *re.findall(r"^##+ (.*)", prose, re.MULTILINE)][-1]
+        elif cell in code:
+            silent = not heading and not cell.outputs
+            of_setup = silent or {"dataset", "parameters"} & {*tags_of(cell)}
+            (setup if of_setup else found.setdefault(heading, [])).append(cell)
+    return setup, found
+
+
+def missing_names(notebook):
+    """{heading: the names that its cells use before they, or the set-up, have made them}."""
+    setup, found = sections(notebook)
+    known = {*dir(builtins), "display"}.union(*(_names(cell.source)[0] for cell in setup))
+    missing = {}
+    for heading, cells in found.items():
+        made = {*known}
+        for cell in cells:
+            makes, uses = _names(cell.source)
+            made |= makes
+            if unknown := uses - made:
+                missing.setdefault(heading, set()).update(unknown)
+    return missing
+
+
+def _names(source):
+    """Global names: (those that it makes, those that it uses)."""
+    whole = symtable.symtable(source, "cell", "exec")
+    makes = {s.get_name() for s in whole.get_symbols() if s.is_assigned() or s.is_imported()}
+    uses, tables = set(), [whole]
+    for table in tables:
+        tables += table.get_children()
+        uses |= {
+            symbol.get_name()
+            for symbol in table.get_symbols()
+            if symbol.is_referenced() and (table is whole or symbol.is_global())
+        }
+    return makes, uses
 
 
 # ---- two executions of one notebook

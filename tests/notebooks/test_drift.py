@@ -181,14 +181,44 @@ def steps_of_four_epochs():
     return steps
 
 
+def at_most(images):
+    """A preprocessing_function that raises after so many."""
+    seen = []
+
+    def count(image):
+        seen.append(1)
+        if len(seen) > images:
+            raise RuntimeError("the limit is reached")
+        return image
+
+    return count
+
+
 FLOW = {"batch_size", "shuffle", "seed", "subset"}
 SAMPLEWISE = {"samplewise_center": True, "samplewise_std_normalization": True}
 FEATUREWISE = {"featurewise_center": True, "featurewise_std_normalization": True}
-DIM = np.minimum(PHOTO, 100) / 255
 SHIFTS = (1, 1.0, 4, 0.125)
 GENERATOR = "src/legacy/preprocessing/image.py"
 
 # fmt: off
+FACTS["00", "The generator"] = [
+    ("horizontal_flip=0.5 flips half of the images and shifts none.",
+     lambda: (batch := batch_of(BLACK_WHITE, horizontal_flip=0.5)[:, 0, :, 0]).mean(axis=0)
+     .tolist() == near([0.5, 0.5], 0.05) and {*map(tuple, batch)} == {(0, 1), (1, 0)}, True),
+    ("With these arguments fit computes nothing.",
+     lambda: fitted(FLOATS, rotation_range=30, horizontal_flip=0.5).mean, None)]
+FACTS["00", "Four contrast functions"] = [
+    ("At 32 × 32 pixels equalize_adapthist does not heed a limit of 0.03.",
+     lambda: with_limits(PHOTO, (0.001, 0.03, 0.12)), [True, True])]
+FACTS["00", "Into the generator"] = [
+    ("equalize_adapthist refuses floats from 0 to 255.",
+     lambda: exposure.equalize_adapthist(FLOATS[0]), ValueError("must be between -1 and 1")),
+    ("equalize_hist takes them without a word of the scale, and returns 0 to 1.",
+     lambda: exposure.equalize_hist(FLOATS[0, ..., 0]).max(), 1)]
+FACTS["00", "One training without contrast, one with"] = [
+    ("Adadelta's rate is a thousandth of that of 2017.",
+     lambda: float(keras.optimizers.Adadelta().learning_rate), pytest.approx(0.001))]
+
 FACTS["01", "One dog, nine epochs"] = [
     ("ImageDataGenerator's documentation string says DEPRECATED, and no more.",
      lambda: type(generator()).__doc__.strip(), "DEPRECATED.")]
@@ -261,12 +291,6 @@ FACTS["01", "The order of its steps"] = [
      lambda: {tuple(image[0, :, 0]) for image in handed(
          [greys(0, 80, 120)] * 16, brightness_range=(2.0, 2.0), horizontal_flip=True,
          rescale=1 / 255, samplewise_center=True)}, {(0, 160, 240), (240, 160, 0)}),
-    ("y = (r · f(x) − mean) / standard deviation, the mean being that of r · f(x).",
-     lambda: batch_of([PHOTO], preprocessing_function=lambda image: np.minimum(image, 100),
-                      rescale=1 / 255, **SAMPLEWISE)[0],
-     near((DIM - DIM.mean()) / DIM.std(), 1e-3)),
-    ("Keras adds 10⁻⁶ to the standard deviation.",
-     lambda: batch_of([[[[0], [2e-6]]]], **SAMPLEWISE).ravel(), near([-0.5, 0.5], 1e-3)),
     ("Featurewise steps come after samplewise ones.",
      lambda: fitted(np.full((1, 1, 2, 1), 5.0), featurewise_center=True, **SAMPLEWISE)
      .standardize(np.array([[[1.0], [3.0]]])).ravel(), near([-6, -4], 1e-4)),
@@ -290,6 +314,10 @@ FACTS["01", "`steps_per_epoch = n // batch_size`"] = [
     ("With one step too few, every other epoch is one batch long, under a warning.",
      lambda: warned("Your input ran out of data; interrupting training", steps_of_four_epochs),
      [0, 1, 0, 0, 1, 0])]
+FACTS["01", "`featurewise_` from a directory"] = [
+    ("fit that is given a stream reads on without end.",
+     lambda: fitted(flow(NUMBERED, preprocessing_function=at_most(1000)), featurewise_center=True),
+     RuntimeError("the limit is reached"))]
 FACTS["01", "What `fit` and `validation_split` do behind your back"] = [
     ("fit applies rescale.",
      lambda: np.mean(fitted(FLOATS, featurewise_center=True, rescale=1 / 255).mean),
@@ -372,10 +400,6 @@ FACTS["04", "From scratch, and from the library"] = [
      [("f", 1)] * 3),
     ("equalize_hist of uint8 returns the CDF.",
      lambda: exposure.equalize_hist(GREY), near(SHARES, 1e-6))]
-FACTS["04", "uint8 or float: a few grey levels apart"] = [
-    ("equalize_hist lays 256 bins over floats and interpolates: at most half the tallest bar.",
-     lambda: 0 < most_apart(exposure.equalize_hist(GREY), exposure.equalize_hist(GREY / 255))
-     <= np.bincount(GREY.ravel()).max() / GREY.size / 2 + 1e-9, True)]
 FACTS["04", "Floats in, floats out"] = [
     ("equalize_hist takes floats from 0 to 255 without a word, and returns 0 to 1.",
      lambda: exposure.equalize_hist(GREY.astype(float)).max(), 1)]
@@ -396,6 +420,10 @@ FACTS["04", "Your turn"] = [
 
 def adapthist(image, **settings):
     return exposure.equalize_adapthist(image, **settings)
+
+
+def adapthist_module():
+    return importlib.import_module("skimage.exposure._adapthist")
 
 
 def with_limits(image, limits, **settings):
@@ -437,19 +465,15 @@ def equalized_in_v():
     return color.hsv2rgb(hsv)
 
 
+WALL = np.uint8(127 + np.arange(1024).reshape(32, 32) % 3)
 NEARLY_FLAT = np.full((64, 64), 100, np.uint8)
 NEARLY_FLAT[0, :2] = 99, 101
 
 # fmt: off
-FACTS["05", "The library's call"] = [
+FACTS["05", "Write AHE from scratch"] = [
     ("equalize_adapthist puts the centre of a tile of 8 at pixel 4, and stretches the result.",
      lambda: from_by_hand(4, True) < 0.5 < min(from_by_hand(3.5, True), from_by_hand(4, False)),
-     True),
-    ("scikit-image rounds V to 16,384 levels.",
-     lambda: importlib.import_module("skimage.exposure._adapthist").NR_OF_GRAY, 16_384),
-    ("scikit-image counts 65 of its levels in one bin.",
-     lambda: len(np.unique(adapthist(np.arange(256, dtype=np.uint8).reshape(16, 16),
-                                     kernel_size=16, clip_limit=1))), -(-16_384 // 65))]
+     True)]
 FACTS["05", "Calling it AHE when it is not"] = [
     ("equalize_adapthist has a clip_limit of 0.01 unless told otherwise.",
      lambda: same_as_first(adapthist(PHOTO, kernel_size=32),
@@ -468,21 +492,29 @@ FACTS["05", "Flipping before or after"] = [
          *(adapthist(image, kernel_size=8, clip_limit=1)[:30, :30].ravel()
            for image in (WHOLE, CUT)))[0, 1] > 0.9999, True)]
 
-FACTS["06", "From one tile to the image"] = [
+FACTS["06", "Two knobs: `kernel_size` and `clip_limit`"] = [
     ("The limit is int(clip_limit × pixels of the tile), at least one pixel.",
      lambda: with_limits(PHOTO, (1 / 64, 1.99 / 64, 0.01 / 64, 2 / 64), kernel_size=8),
      [True, True, False])]
+FACTS["06", "The ceiling is counted from a stretched image"] = [
+    ("equalize_adapthist stretches before it clips: of three levels nothing is left between.",
+     lambda: np.unique(np.rint(255 * adapthist(WALL, kernel_size=8, clip_limit=1 / 64)))[[0, -1]],
+     near([0, 255], 0))]
 FACTS["06", "The dead zone at 32 × 32"] = [
     ("scikit-image's tile is an eighth of the side, 4 pixels at 32 × 32.",
      lambda: [same(adapthist(photo), adapthist(photo, kernel_size=len(photo) // 8))
               for photo in (data.camera()[:side, :side] for side in (32, 64))], [True, True]),
     ("At 32 × 32, scikit-image's default tile makes every clip_limit below 0.125 the same.",
-     lambda: with_limits(PHOTO, (0.0001, 0.03, 0.124, 0.125)), [True, True, False])]
-FACTS["06", "The two ends: stretching and AHE"] = [
+     lambda: with_limits(PHOTO, (0.0001, 0.03, 0.124, 0.125)), [True, True, False]),
     ("In tiles of 16, one pixel a bar leaves the stretching that scikit-image does anyway.",
      lambda: adapthist(GREY, kernel_size=16, clip_limit=1 / 256),
      near((GREY - GREY.min()) / np.ptp(GREY), 1 / 255))]
 FACTS["06", "scikit-image and OpenCV, side by side"] = [
+    ("scikit-image rounds V to 16,384 levels.",
+     lambda: adapthist_module().NR_OF_GRAY, 16_384),
+    ("scikit-image counts 65 of its levels in one bin.",
+     lambda: len(np.unique(adapthist(np.arange(256, dtype=np.uint8).reshape(16, 16),
+                                     kernel_size=16, clip_limit=1))), -(-16_384 // 65)),
     ("OpenCV's clipLimit is 40 unless told otherwise.",
      lambda: cv2().createCLAHE().getClipLimit(), 40),
     ("OpenCV's limit is max(int(clipLimit × pixels / 256), 1), with the same dead zone.",
@@ -491,6 +523,12 @@ FACTS["06", "scikit-image and OpenCV, side by side"] = [
      lambda: with_opencvs_limits((0.0, -1.0, 256.0), tiles=4), [True, True]),
     ("OpenCV hands what it cuts off to all bars alike, so one may end above the limit.",
      lambda: np.ptp(cv2().createCLAHE(2.0, (1, 1)).apply(NEARLY_FLAT)[:2, 0]) > 2, True),
+    ("scikit-image hands out more than it cut off.",
+     lambda: adapthist_module().clip_histogram(np.bincount([1, 2, 3, 100] * 16, minlength=256),
+                                               1).sum() > 64, True),
+    ("The photograph comes out of both nearly alike, with clipLimit 4 for 4 / 256.",
+     lambda: mean_apart(cv2().createCLAHE(4.0, (8, 8)).apply(data.camera()),
+                        255 * adapthist(data.camera(), clip_limit=4 / 256)), near(2.4, 0.3)),
     ("OpenCV stretches neither V before nor the result after.",
      lambda: cv2().createCLAHE(1.0, (1, 1)).apply(GREY // 4).max() < 100
      < 255 * adapthist(GREY // 4, kernel_size=32, clip_limit=1 / 1024).max(), True),
@@ -499,10 +537,6 @@ FACTS["06", "scikit-image and OpenCV, side by side"] = [
                     for image in (CUT, WHOLE))), True),
     ("equalize_adapthist of an RGB image changes V and keeps hue and saturation.",
      lambda: mean_apart(adapthist(PHOTO, kernel_size=8), equalized_in_v()) < 1e-6, True)]
-FACTS["06", "Floats in 0–255"] = [
-    ("equalize_adapthist refuses floats beyond 1.", lambda: adapthist(GREY.astype("float32")),
-     ValueError("Images of type float must be between -1 and 1.")),
-    ("equalize_adapthist allows −1 to 1.", lambda: adapthist(GREY / 127.5 - 1).shape, GREY.shape)]
 FACTS["06", "OpenCV's 2.0 in scikit-image's `clip_limit`"] = [
     ("equalize_adapthist takes a clip_limit above 1, and 0, as no limit, without a word.",
      lambda: with_limits(PHOTO, (2.0, 1.0, 0), kernel_size=8), [True, True])]
@@ -558,6 +592,9 @@ FACTS["07", "What a `preprocessing_function` gets, and must give back"] = [
      lambda: after_function(lambda image: image.astype("uint8")), ["colour", TypeError]),
     ("float64 is accepted.",
      lambda: after_function(lambda image: image.astype("float64")), ["colour", "colour"])]
+FACTS["07", "A function of scikit-image, straight into the generator"] = [
+    ("equalize_adapthist refuses floats beyond 1.", lambda: adapthist(GREY.astype("float32")),
+     ValueError("Images of type float must be between -1 and 1."))]
 FACTS["07", "Remember the result, and watch it fade"] = [
     ("Keras multiplies the array that the function returned in place.",
      rescaled_result, near([1, 1, 1, 1], 1e-6))]

@@ -14,14 +14,22 @@ from PIL import Image
 from augment_utils import clahe
 from augment_utils.plotting import plot_histograms, plot_images
 from tests.common import python, write_notebook
-from tests.notebooks.rules import PATHS, code_cells, differences, pictures_of, problems, tags_of
+from tests.notebooks.rules import (
+    PATHS,
+    code_cells,
+    differences,
+    missing_names,
+    pictures_of,
+    problems,
+    tags_of,
+)
 from tools import ROOT
 
 
 @pytest.fixture
 def notebook():
     """One of the committed."""
-    return nbformat.read(PATHS[2], 4)
+    return nbformat.read(PATHS[3], 4)
 
 
 def with_figure(notebook):
@@ -70,6 +78,12 @@ SPOILT = {  # {what the rules say: how to come by it}
     "stderr: 'UserWarning": lambda n: puts_out(n, "stream", name="stderr", text="UserWarning: hm"),
     "ends in KeyError": lambda n: puts_out(n, "error", ename="KeyError", evalue="", traceback=[]),
     "has 21 lines": lambda n: code_cells(n)[4].update(source="x = 1\n" * 21),
+    "leaves color= out: au.contrast_stretching(deer": lambda n: replaces(
+        n, ', color="value")', ")"
+    ),
+    "leaves color= out: contrast_stretching(": lambda n: code_cells(n)[4].update(
+        source="contrast_stretching(deer, 2, 98)"
+    ),
     "not exactly one title": lambda n: adds(n, "# More"),
     "skips a level of headings": lambda n: replaces(n, "## Watch out", "#### Watch out"),
     "goes on as a list: 'The weights sum to": lambda n: adds(n, "The weights sum to\n1. Notice."),
@@ -93,6 +107,32 @@ def test_a_spoilt_notebook_has_problems(notebook, message):
     assert problems(notebook) == []
     SPOILT[message](notebook)
     assert message in "; ".join(problems(notebook))
+
+
+SECOND = {  # {code of a second section: the names that it lacks}
+    "deer = 2\nprint(deer)": {},
+    "print(np.abs(data), bright(3), sorted([deer for deer in (1, 2)]))": {},
+    "def bright(image, deer):\n    return image + deer": {},
+    "print(deer)": {"deer"},
+    "def dark(image):\n    v = image - deer\n    return v": {"deer"},
+    "print(v)\nclass A:\n    v = deer": {"deer", "v"},
+    "print([v * deer for v in (1, 2)])": {"deer"},
+}
+
+
+@pytest.mark.parametrize("source", SECOND)
+def test_a_section_that_needs_another_lacks_names(source):
+    code, prose = nbformat.v4.new_code_cell, nbformat.v4.new_markdown_cell
+    shown = [nbformat.v4.new_output("stream", text="1")]
+    dataset = code("data = 1\nprint(data)", outputs=shown, metadata={"tags": ["dataset"]})
+    cells = [
+        *(prose("# A title"), code("import numpy as np"), dataset),
+        *(code("def bright(image):\n    return image + 1"), code("v = 1\nprint(v)", outputs=shown)),
+        *(prose("## The first"), code("deer = 1")),
+        *(prose("```\n## no heading\n```\n\n### The second"), code(source), code("deer = 3")),
+    ]
+    found = missing_names(nbformat.v4.new_notebook(cells=cells))
+    assert found == ({"The second": SECOND[source]} if SECOND[source] else {})
 
 
 def test_a_changed_number_is_a_difference(notebook):

@@ -135,7 +135,7 @@ def test_the_notebooks_keep_rules_outputs_and_style(copy, address):
 @STATES
 def test_the_first_cell_without_the_module_says_what_to_install_and_goes_on(copy, address):
     set_address(copy, address)
-    source = code_cells(nbformat.read(copy / "notebooks" / PATHS[1].name, 4))[0].source
+    source = code_cells(nbformat.read(copy / "notebooks" / PATHS[2].name, 4))[0].source
     sources = [WITHOUT_THE_MODULE, source, "%pip install FOLDER", source, "au.clahe"]
     if address:
         sources[2:4] = []
