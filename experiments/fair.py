@@ -81,8 +81,9 @@ def plan_text(study: str) -> tuple[str, str]:
 
 
 def plan_digest(study: str) -> str:
-    """SHA-256 of both, by which a record tells which plan it followed."""
-    return hashlib.sha256("\n\n".join(plan_text(study)).encode()).hexdigest()
+    """SHA-256 of the words of both, by which a record tells which plan it followed."""
+    words = " ".join(plan_text(study)).split()
+    return hashlib.sha256(" ".join(words).encode()).hexdigest()
 
 
 def train_and_score(

@@ -1,6 +1,7 @@
 """The layers: the functions' numbers, in any graph, and inside a model that is saved and served."""
 
 import functools
+import inspect
 from importlib.util import find_spec
 
 import numpy as np
@@ -256,6 +257,15 @@ def test_a_model_with_it_is_trained(jit, real_images):
     images = real_images[:16].astype(np.float32)
     history = model.fit(images, np.arange(16) % 2, batch_size=8, verbose=0).history
     assert np.isfinite(history["loss"]).all()
+
+
+def test_the_reference_shows_the_signatures():
+    """Keras hides them from what makes the page."""
+    page = (ROOT / "book" / "reference.md").read_text("utf-8").replace('"', "'")
+    for layer in (ContrastStretching, HistogramEqualization, AdaptiveHistogramEqualization, CLAHE):
+        parameters = [*inspect.signature(layer.__init__).parameters.values()][1:-1]
+        shown = ", ".join(f"{each.name}={each.default!r}" for each in parameters)
+        assert f".. autoclass:: {layer.__name__}({shown})" in page
 
 
 # ---- what is refused
