@@ -45,6 +45,7 @@ OUTSIDE = {  # where links may lead
     "https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf",
     "https://www.jstor.org/stable/4615733",
     "https://www.tensorflow.org/guide/data_performance",
+    "https://www.tensorflow.org/guide/keras/preprocessing_layers",
     "https://www.tensorflow.org/versions/r2.12/api_docs/python/tf/keras/preprocessing/image",
     "https://github.com/hendrycks/robustness",
     "https://github.com/sukilau/Ziff-deep-learning/tree/master/2-CIFAR10-data-generator",

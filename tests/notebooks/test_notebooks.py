@@ -32,11 +32,6 @@ those_that_train_and_slowly_the_others = pytest.mark.parametrize(
     ids=lambda path: path.stem,
 )
 
-NOT_YET = {"10"}  # until mended
-whose_sections_stand_alone = pytest.mark.parametrize(
-    "path", [p for p in PATHS if p.name[:2] not in NOT_YET], ids=lambda path: path.stem
-)
-
 
 def execute(path, output_dir):
     with private_kernels() as settings:
@@ -69,13 +64,13 @@ def test_all_together_are_small_and_in_order():
     assert sum(path.stat().st_size for path in PATHS) < 10_000_000
 
 
-@whose_sections_stand_alone
+@every_notebook
 def test_each_section_makes_the_names_that_it_uses(path):
     assert missing_names(nbformat.read(path, 4)) == {}
 
 
 @pytest.mark.slow
-@whose_sections_stand_alone
+@every_notebook
 def test_each_section_runs_after_the_set_up_alone(path, tmp_path, monkeypatch):
     """On the patches, with all names forgotten before each, and training made small."""
     monkeypatch.setenv("AUGMENT_DATA", "patches")
