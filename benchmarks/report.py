@@ -8,6 +8,7 @@ from matplotlib.patches import Patch
 
 from augment_utils.plotting import BLUE, GREEN, GREY, INK, ORANGE, RED
 from benchmarks import peers
+from benchmarks.layers import LAYERS
 from benchmarks.peers import NAME, OURS, PEERS
 from tools.files import write_file
 from tools.pages import figure_png, fill, markdown_table
@@ -107,6 +108,12 @@ def page(results: dict) -> str:
         "model: what it takes longer than without contrast is the cost of an image, whatever the "
         "model; its share of an epoch depends on how long the model takes.",
         epoch_table(epochs),
+        "## The layers",
+        "Our Keras layers beside Keras' own, in graphs of TensorFlow on all cores, batches of "
+        f"{results['layers'][0]['images']:,} images of {side} × {side} bytes, in turn. Keras' "
+        "layers do other work: its CLAHE takes R, G and B each and hands the clipped pixels out "
+        "once, and its `Equalization` counts one histogram for each channel of the whole batch.",
+        layer_table(results["layers"]),
         "## The explorer",
         *explorer_paragraphs(results["explorer"]),
     ]
@@ -220,6 +227,24 @@ def epoch_table(epochs: list[dict]) -> str:
     return markdown_table(
         ["Input", "Against no contrast", "Goal", "Epoch, s", "Input alone, s", "An image, µs"],
         lines,
+    )
+
+
+def layer_table(rows: list[dict]) -> str:
+    """A line for each transform."""
+    speed = {(row["transform"], row["layer"]): row["images_per_second"] for row in rows}
+    lines = [
+        [
+            f"{transform}, {peer}",
+            _times(speed[transform, "ours"] / speed[transform, "Keras"]),
+            _times(goal),
+            f"{speed[transform, 'ours']:,.0f}",
+            f"{speed[transform, 'Keras']:,.0f}",
+        ]
+        for transform, (peer, goal) in LAYERS.items()
+    ]
+    return markdown_table(
+        ["Our layer, Keras'", "×", "Goal", "Ours, images/s", "Keras, images/s"], lines
     )
 
 

@@ -13,7 +13,7 @@ import itertools
 import math
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from augment_utils.datasets import PHOTOGRAPHS, load_cifar10
 from benchmarks import optional
 from benchmarks.epochs import measure_epochs
 from benchmarks.explorer import measure_explorer
+from benchmarks.layers import layer_calls
 from benchmarks.peers import NAME, OURS, PEERS, Peer
 from tools.files import write_json
 from tools.pages import machine
@@ -52,6 +53,7 @@ FULL: dict = {
     "epochs": 5,
     "slow_epochs": 1,
     "moves": 60,  # of a slider of the explorer
+    "layer_images": 1024,
 }
 QUICK = FULL | {
     "quick": True,
@@ -65,6 +67,7 @@ QUICK = FULL | {
     "epochs": 1,
     "slow_epochs": 1,
     "moves": 2,
+    "layer_images": 16,
 }
 
 
@@ -114,6 +117,7 @@ def measure_all(plan: dict) -> dict:
         },
         "rows": measure_transforms(dataset.x_test, plan),
         "epochs": measure_epochs(dataset, plan, SEED),
+        "layers": measure_layers(dataset.x_test[: plan["layer_images"]], plan),
     }
 
 
@@ -182,6 +186,21 @@ def _taking_part(peers, transform, threads, cores):
     ]
 
 
+def measure_layers(images: np.ndarray, plan: dict) -> list[dict]:
+    """A row for each of our Keras layers and Keras' own, which take turns."""
+    seconds = _in_turn(layer_calls(images), plan["seconds"], plan["rounds"])
+    return [
+        {
+            "transform": transform,
+            "layer": whose,
+            "images": len(images),
+            "runs": len(measured),
+            "images_per_second": round(len(images) / statistics.median(measured), 2),
+        }
+        for (transform, whose), measured in seconds.items()
+    ]
+
+
 def make_images(small: np.ndarray, side: int, count: int) -> np.ndarray:
     """(count, side, side, 3) uint8: `small` over and over, or pieces of photographs."""
     if side == small.shape[1]:
@@ -238,11 +257,11 @@ def _measure_cell(images, plan, cell, peers):
 def _in_turn(calls, seconds, rounds):
     """Seconds of every call, measured in turn after a warm-up, which compiles."""
     repeats = {}
-    measured: dict[str, list[float]] = {name: [] for name in calls}
+    measured: dict[Hashable, list[float]] = {name: [] for name in calls}
     for name, call in calls.items():
         repeats[name] = max(1, math.ceil(SHORTEST / _warm_seconds(call)))
     end = time.perf_counter() + seconds
-    while len(measured[NAME]) < rounds or time.perf_counter() < end:
+    while min(map(len, measured.values())) < rounds or time.perf_counter() < end:
         for name, call in calls.items():
             measured[name].append(_seconds(call, repeats[name]))
     return measured
