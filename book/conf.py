@@ -22,7 +22,7 @@ language = "en"
 root_doc = "book/index"
 include_patterns = [
     *("book/*.md", "notebooks/*.ipynb", "README.zh-CN.md"),
-    *("assignments/README.md", "results/*.md", "CONTRIBUTING.md"),
+    *("assignments/README.md", "experiments/plan.md", "results/*.md", "CONTRIBUTING.md"),
 ]
 extensions = [
     "myst_nb",

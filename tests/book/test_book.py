@@ -26,6 +26,7 @@ OTHERS = (  # pages that are no notebooks
     *("README.zh-CN", "book/index", "book/play", "book/run", "book/glossary"),
     *("book/questions", "book/references", "book/reference"),
     *("results/report", "results/report.zh-CN", "results/speed"),
+    *("results/fair", "experiments/plan"),
     *("assignments/README", "CONTRIBUTING"),
 )
 PAGES = [*OTHERS, *(f"notebooks/{path.stem}" for path in PATHS)]

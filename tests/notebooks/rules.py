@@ -170,11 +170,16 @@ def _cell_problems(cell):
 
 
 def _calls_without_color(source):
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(ast.parse(_python(source))):
         if isinstance(node, ast.Call):
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
             if name in HAVE_COLOR and "color" not in {keyword.arg for keyword in node.keywords}:
                 yield ast.unparse(node)
+
+
+def _python(source):
+    """A cell's source with nothing in place of each line that is for IPython."""
+    return re.sub(r"^(\s*)[%!].*", r"\1pass", source, flags=re.MULTILINE)
 
 
 # ---- its sections, each alone
@@ -215,7 +220,7 @@ def missing_names(notebook):
 
 def _names(source):
     """Global names: (those that it makes, those that it uses)."""
-    whole = symtable.symtable(source, "cell", "exec")
+    whole = symtable.symtable(_python(source), "cell", "exec")
     makes = {s.get_name() for s in whole.get_symbols() if s.is_assigned() or s.is_imported()}
     uses, tables = set(), [whole]
     for table in tables:
