@@ -165,11 +165,15 @@ def test_sets(dataset: Dataset, corrupted: int) -> dict[str, tuple[np.ndarray, n
 
 
 def predict(model: "keras.Model", images: np.ndarray, arm: Arm) -> np.ndarray:
-    """The class that the model gives each image."""
+    """The class that the model gives each image, seen as it is and in a mirror."""
     if arm.transform and arm.share == 1:
         images = arm.transform(images)
-    parts = [images[i : i + 500].astype(np.float32) / 255 for i in range(0, len(images), 500)]
-    return np.concatenate([np.argmax(model.predict_on_batch(part), axis=1) for part in parts])
+    classes = []
+    for start in range(0, len(images), 500):
+        part = images[start : start + 500].astype(np.float32) / 255
+        both = model.predict_on_batch(part) + model.predict_on_batch(part[:, :, ::-1])
+        classes.append(np.argmax(both, axis=1))
+    return np.concatenate(classes)
 
 
 def is_right(record: dict, name: str) -> np.ndarray:
