@@ -104,9 +104,9 @@ def page(results: dict) -> str:
         "## An epoch",
         f"An epoch of the post's CNN on {epochs[0]['images']:,} images, "
         f"{' or '.join(epochs[0]['classes'])}, in batches of {epochs[0]['batch']}, on all cores; "
-        "median of epochs in turn (in brackets, how many). Input alone is the same without the "
-        "model: what it takes longer than without contrast is the cost of an image, whatever the "
-        "model; its share of an epoch depends on how long the model takes.",
+        "median of epochs in turn (in brackets, how many). Longer is against no contrast. Input is "
+        "the same without the model: what it takes more than without contrast is the cost of an "
+        "image, whatever the model; its share of an epoch depends on how long the model takes.",
         epoch_table(epochs),
         "## The layers",
         "Our Keras layers beside Keras' own, in graphs of TensorFlow on all cores, batches of "
@@ -225,7 +225,7 @@ def epoch_table(epochs: list[dict]) -> str:
         for epoch in epochs
     ]
     return markdown_table(
-        ["Input", "Against no contrast", "Goal", "Epoch, s", "Input alone, s", "An image, µs"],
+        ["Input", "Longer", "Goal", "Epoch, s", "Input, s", "An image, µs"],
         lines,
     )
 
