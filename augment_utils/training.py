@@ -189,15 +189,13 @@ def small_cnn(
     return _compiled(model, keras.optimizers.Adam(learning_rate))
 
 
-def fast_cnn(
-    classes: int = 10, steps: int = 1_000, width: int = 32, seed: int | None = None
-) -> "keras.Model":
+def fast_cnn(classes: int, steps: int, seed: int | None = None) -> "keras.Model":
     """Five convolutions that learn quickly: 280,288 parameters for ten classes.
 
     Three blocks, each of which begins with a convolution and a max-pool, as in airbench. SGD with
     momentum; over so many ``steps``, its batches, the rate climbs to 0.25 in the first quarter
     and falls to 0 along half a cosine. It takes floats as :func:`the_posts_cnn` and gives
-    logits; its labels are one-hot, smoothed by 0.2. ``width`` is that of the first block.
+    logits; its labels are one-hot, smoothed by 0.2.
 
     References
     ----------
@@ -213,8 +211,8 @@ def fast_cnn(
     def normalized():
         return [layers.BatchNormalization(momentum=0.9), layers.ReLU()]
 
-    parts = [convolution(width), layers.MaxPooling2D(), *normalized()]
-    for filters in (2 * width, 4 * width):
+    parts = [convolution(32), layers.MaxPooling2D(), *normalized()]
+    for filters in (64, 128):
         parts += [convolution(filters), layers.MaxPooling2D(), *normalized()]
         parts += [convolution(filters), *normalized()]
     last = layers.Dense(classes, use_bias=False, kernel_initializer=_glorot(seeds))

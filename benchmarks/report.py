@@ -71,7 +71,7 @@ def page(results: dict) -> str:
     quick = "**A quick run, to try the benchmark: no figures to quote.** " if plan["quick"] else ""
     paragraphs = [
         "# Speed",
-        "The transforms beside their peers, measured and written down by `make bench` (about eight "
+        "The transforms beside their peers, measured and written down by `make bench` (about five "
         "minutes on two cores; `python -m benchmarks --quick` only tries it, in half a minute). "
         "Everything measured is in [bench.json](bench.json).",
         f"{quick}{circumstances(results)} Images: {data['name']}, SHA-256 of its arrays "

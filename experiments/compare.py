@@ -199,7 +199,7 @@ def compare(
     for label, own, base in _seed_by_seed(records, study, images, scores):
         (mean, half_width), (shift, reach) = _interval(own), _interval(own - base)
         error, seeds = _error(own - base), len(own)
-        differs, equal = _p_values(shift, error, seeds)
+        differs, equal = p_values_of(shift, error, seeds)
         verdict = "equal" if equal < LEVEL else "not distinguishable"
         if differs < LEVEL:
             verdict = "better" if shift > 0 else "worse"
@@ -208,7 +208,7 @@ def compare(
         if label != "none":
             p_values.setdefault((family_of(label), False), {})[label] = differs
             p_values.setdefault((family_of(label), True), {})[label] = equal
-    stands = {test: _holm(of_test) for test, of_test in p_values.items()}
+    stands = {test: holm(of_test) for test, of_test in p_values.items()}
     return [
         row._replace(
             after_holm=row.label in stands.get((family_of(row.label), row.verdict == "equal"), ())
@@ -271,9 +271,9 @@ def smallest_effects(rows: list[Comparison]) -> tuple[float, float]:
     distribution).
     """
     row = sorted(rows, key=lambda row: row.error)[len(rows) // 2]
-    quantile = _quantile(row.seeds, LEVEL / len(rows))
-    needed = special.nctdtrinc(row.seeds - 1, 1 - POWER, quantile)
-    return row.error * quantile, row.error * needed
+    reached = quantile(row.seeds, LEVEL / len(rows))
+    needed = special.nctdtrinc(row.seeds - 1, 1 - POWER, reached)
+    return row.error * reached, row.error * needed
 
 
 def answer(made: list[Table]) -> Answer | None:
@@ -332,7 +332,7 @@ def sentence(row: Comparison) -> str:
     if row.verdict == "not distinguishable":
         return f"{row.label}: not distinguishable from none ({points})"
     if row.verdict == "equal":
-        reach = _quantile(row.seeds, 2 * LEVEL) * row.error
+        reach = quantile(row.seeds, 2 * LEVEL) * row.error
         narrow = f"90 % {row.difference - reach:+.1f} to {row.difference + reach:+.1f}"
         return f"{row.label}: equal to none within {MARGIN:.0f} point ({points}; {narrow})"
     held = "" if row.after_holm else "; it does not survive Holm's correction"
@@ -408,8 +408,8 @@ def predictions(records: list[dict]) -> dict[int, dict]:
     return {images: found for images in sizes if (found := prediction(records, images))}
 
 
-def provenance(records: list[dict]) -> str:
-    """Where the numbers come from."""
+def circumstances(records: list[dict]) -> str:
+    """The images, the machines and the versions."""
     data = records[0]["data"]
     fidelity = FIDELITY.get(data["fingerprint"][:12])
     kinds = {
@@ -418,14 +418,21 @@ def provenance(records: list[dict]) -> str:
         for r in records
     }
     versions = {", ".join(f"{k} {v}" for k, v in r["versions"].items()) for r in records}
+    return (
+        f"Images: {data['name']}, SHA-256 of its arrays {data['fingerprint'][:12]}…"
+        f"{f' ({fidelity})' if fidelity else ''}. {len(records)} runs; "
+        f"{'; '.join(sorted(kinds))}; {'; '.join(sorted(versions))}."
+    )
+
+
+def provenance(records: list[dict]) -> str:
+    """Where the numbers come from."""
     seeds = [
         f"{len(found)} in study {study} with {images:,} images"
         for (study, images), found in sorted(_seeds(records).items())
     ]
     return (
-        f"Images: {data['name']}, SHA-256 of its arrays {data['fingerprint'][:12]}…"
-        f"{f' ({fidelity})' if fidelity else ''}. {len(records)} runs; "
-        f"{'; '.join(sorted(kinds))}; {'; '.join(sorted(versions))}. Seeds: {', '.join(seeds)}. A "
+        f"{circumstances(records)} Seeds: {', '.join(seeds)}. A "
         "seed draws the training images and a tenth of them for validation, the first weights and "
         "the order. Nothing was chosen by the test or the validation images: every run trains a "
         "fixed number of epochs. Accuracy is on the test images after the last one, ± the 95 % t "
@@ -485,26 +492,26 @@ def _seeds(records):
 
 def _interval(values, level=LEVEL):
     """Mean, and half the width of its t interval, of 95 % or another."""
-    return np.mean(values), _quantile(len(values), level) * _error(values)
+    return np.mean(values), quantile(len(values), level) * _error(values)
 
 
 def _error(values):
     return np.std(values, ddof=1) / np.sqrt(len(values))
 
 
-def _quantile(count, level):
+def quantile(count, level):
     """Of Student's distribution, which a two-sided test of so many values has to reach."""
     return special.stdtrit(count - 1, 1 - level / 2)
 
 
-def _p_values(mean, error, count):
+def p_values_of(mean, error, count):
     """Of the tests that the mean is 0 (t), and that it is beyond the margin (two one-sided t)."""
     with np.errstate(divide="ignore", invalid="ignore"):  # all the same: as sure as can be
         differs, equal = np.abs(mean) / error, (MARGIN - np.abs(mean)) / error
     return 2 * special.stdtr(count - 1, -differs), special.stdtr(count - 1, -equal)
 
 
-def _holm(p_values):
+def holm(p_values):
     """Whose hypotheses Holm's procedure rejects; what is the same (p is NaN) is no hypothesis."""
     order = sorted((p, label) for label, p in p_values.items() if p == p)
     survivors = []

@@ -27,7 +27,7 @@ from augment_utils.datasets import Dataset
 if TYPE_CHECKING:
     import keras
 PLAN = Path(__file__).with_name("plan.md")
-WIDTHS = {"D": 32}  # study: width of its network's first block
+STUDIES = ("D",)
 BATCH = 128
 CLEAN = "clean"
 ALL_CORRUPTIONS = CORRUPTIONS | MORE_CORRUPTIONS | LOCAL_CORRUPTIONS
@@ -99,7 +99,7 @@ def train_and_score(
     how, plan = ARMS[arm], plan_digest(study)
     epochs, steps = sizes["epochs"], max(1, images // BATCH)
     classes = len(dataset.class_names)
-    model = training.fast_cnn(classes, epochs * steps, WIDTHS[study], seed)
+    model = training.fast_cnn(classes, epochs * steps, seed)
     history = model.fit(
         batches(part.x_train, part.y_train, how, seed),
         epochs=epochs,

@@ -33,14 +33,17 @@ from tools.pages import machine
 PACKAGES = ("numpy", "scikit-image", "numba", "tensorflow", "keras")
 PROTOCOL = 1  # to be raised when a run does something else than before: old records don't count
 RUNS = ROOT / "results" / "runs"  # the records of the published tables
-STUDIES = ("A", "B", "C", *fair.WIDTHS)
+STUDIES = ("A", "B", "C", *fair.STUDIES)
 CONDITIONS = {  # of studies A and B, in the order of the tables
     "none": training.Condition(),
     "flips": training.Condition(augmentation="flips"),
     "geometric": training.Condition(augmentation="geometric"),
     **training.CONDITIONS,
 }
-CLEAN, SAME = "clean", "clean, the same images"  # scores; SAME is of those that are corrupted too
+CLEAN, SAME = (
+    fair.CLEAN,
+    "clean, the same images",
+)  # scores; SAME is of those that are corrupted too
 ONE_AT_A_TIME = threading.Lock()  # TensorFlow's seed is the process's: a worker may have threads
 # what TensorFlow, our transforms and OpenMP take their number of threads from
 THREADS = (
@@ -92,7 +95,7 @@ def conditions_of(study: str) -> list[str]:
     """The names of a study's conditions, in the order of the tables."""
     if study == "C":
         return ["none", *training.TRANSFORMS]
-    if study in fair.WIDTHS:
+    if study in fair.STUDIES:
         return list(fair.ARMS)
     names = list(CONDITIONS)
     return names if study == "A" else [n for n in names if n != training.TODAYS_ADADELTA]
@@ -257,7 +260,7 @@ def read_records(folder: str | os.PathLike = RUNS) -> list[dict]:
 
 
 def _measure(run, dataset):
-    if run.study in fair.WIDTHS:
+    if run.study in fair.STUDIES:
         _, study, arm, images, seed = run
         return fair.train_and_score(dataset, study, arm, images, seed, sizes_of(run))
     return _distances(run, dataset) if run.study == "C" else _train_and_score(run, dataset)
@@ -350,7 +353,7 @@ def sizes_of(run: Run) -> dict[str, int | None]:
     plan = _plan(run.tier, run.study)
     if run.study == "C":
         return {}
-    batch = fair.BATCH if run.study in fair.WIDTHS else training.BATCH
+    batch = fair.BATCH if run.study in fair.STUDIES else training.BATCH
     epochs = {"epochs": plan["sizes"].get(run.images), "batch": batch}
     return {"test": plan["test"], "corrupted": plan["corrupted"], **epochs}
 

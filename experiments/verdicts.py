@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
 
-from augment_utils.corruptions import LOCAL_CORRUPTIONS, SEVERITIES
-from experiments import compare, fair, runs
+from augment_utils.corruptions import LOCAL_CORRUPTIONS
+from experiments import fair, runs
+from experiments.compare import LEVEL, circumstances, corrupted, holm, p_values_of, quantile
 from tools.pages import markdown_table
 
-LEVEL, MARGIN, DRAWS = 0.05, 1.0, 2_000
+DRAWS = 2_000  # of the bootstrap
 UNDER = {  # name of a kind of test images: the corruptions over which accuracy is averaged
     "clean": (),
     **{name: (name,) for name in fair.ALL_CORRUPTIONS},
@@ -64,7 +64,7 @@ def verdicts(records: list[dict], asked: Sequence[Question]) -> list[Verdict]:
     assessing the equivalence of average bioavailability. Journal of Pharmacokinetics and
     Biopharmaceutics 15:657-680, 1987.
     """
-    found, p_values = [], []
+    found, differences, equalities = [], {}, {}
     for question in asked:
         own, rival = (
             correct(records, arm, question.under) for arm in (question.arm, question.rival)
@@ -73,28 +73,26 @@ def verdicts(records: list[dict], asked: Sequence[Question]) -> list[Verdict]:
         if len(seeds) < 2:
             continue
         difference = 100 * np.stack([own[seed] - rival[seed] for seed in seeds])
-        mean, error, freedom = difference.mean(), standard_error(difference), len(seeds) - 1
-        reach = special.stdtrit(freedom, 1 - LEVEL / 2) * error
-        with np.errstate(divide="ignore", invalid="ignore"):
-            differs = 2 * special.stdtr(freedom, -np.abs(mean) / error)
-            equal = special.stdtr(freedom, (np.abs(mean) - MARGIN) / error)
+        mean, error = difference.mean(), standard_error(difference)
+        reach = quantile(len(seeds), LEVEL) * error
+        differs, equal = p_values_of(mean, error, len(seeds))
+        differences[question], equalities[question] = differs, equal
         word = "equal" if equal < LEVEL else "open"
         if differs < LEVEL:
             word = "better" if mean > 0 else "worse"
-        p_values.append({"equal": equal, "open": 1.0}.get(word, differs))
         found.append(
             Verdict(question, mean, mean - reach, mean + reach, word, "", *difference.shape)
         )
-    for equal in (False, True):
-        kind = [i for i, verdict in enumerate(found) if (verdict.word == "equal") == equal]
-        for i in holm({i: p_values[i] for i in kind}, len(asked)):
-            found[i] = found[i]._replace(star="*")
-    return found
+    stands = {False: holm(differences), True: holm(equalities)}
+    return [
+        verdict._replace(star="*" * (verdict.question in stands[verdict.word == "equal"]))
+        for verdict in found
+    ]
 
 
 def correct(records: list[dict], arm: str, under: str) -> dict[int, np.ndarray]:
     """{seed: for each test image the share of its versions that an arm's network gets right}."""
-    names = [f"{name} {severity}" for name in UNDER[under] for severity in SEVERITIES]
+    names = [each for name in UNDER[under] for each in corrupted(name)]
     return {
         record["run"]["seed"]: np.mean(
             [fair.is_right(record, name) for name in names or [fair.CLEAN]], axis=0
@@ -119,16 +117,6 @@ def _redrawn(count):
     return rng.multinomial(count, np.full(count, 1 / count), DRAWS).astype(np.float32)
 
 
-def holm(p_values: dict[int, float], count: int) -> list[int]:
-    """Which of ``count`` hypotheses, as far as they are given, Holm's procedure rejects."""
-    survivors = []
-    for rank, (i, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
-        if p > LEVEL / (count - rank):
-            break
-        survivors.append(i)
-    return survivors
-
-
 # ---- the page
 
 
@@ -141,7 +129,7 @@ GROUPS = (
 
 def pages(records: list[dict]) -> list[dict]:
     """What templates/fair.en.md says of each study."""
-    return [_page(records, study) for study in fair.WIDTHS]
+    return [_page(records, study) for study in fair.STUDIES]
 
 
 def _page(records, study):
@@ -204,17 +192,6 @@ def _exploratory(records, study, group):
 
 
 def _provenance(records):
-    data, model = records[0]["data"], records[0]["model"]
-    fidelity = compare.FIDELITY.get(data["fingerprint"][:12])
-    kinds = {
-        f"{r['machine']['processor']}, {r['machine']['threads']} thread(s) a run, "
-        f"{r['machine']['system']}, Python {r['machine']['python']}"
-        for r in records
-    }
-    versions = {", ".join(f"{k} {v}" for k, v in r["versions"].items()) for r in records}
-    return (
-        f"Images: {data['name']}, SHA-256 of its arrays {data['fingerprint'][:12]}…"
-        f"{f' ({fidelity})' if fidelity else ''}. Network: {model['name']}, "
-        f"{model['parameters']:,} parameters, {model['precision']}. "
-        f"{'; '.join(sorted(kinds))}; {'; '.join(sorted(versions))}."
-    )
+    model = records[0]["model"]
+    network = f"{model['name']}, {model['parameters']:,} parameters, {model['precision']}"
+    return f"Network: {network}. {circumstances(records)}"

@@ -51,7 +51,7 @@ def test_the_small_cnn_is_small():
 
 
 def test_the_fast_cnn_is_three_blocks_that_learn():
-    model = training.fast_cnn(steps=60, seed=0)
+    model = training.fast_cnn(10, steps=60, seed=0)
     assert model.count_params() == 280_288 and model.output_shape == (None, 10)
     kinds = [layer.__class__.__name__ for layer in model.layers]
     assert (kinds.count("Conv2D"), kinds.count("MaxPooling2D")) == (5, 3)

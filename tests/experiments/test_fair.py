@@ -92,7 +92,7 @@ def test_flips_and_crops_show_parts_of_the_reflected_image():
     assert moved.dtype == numbered.dtype and (numbered[0] == numbered[1]).all()
 
 
-@pytest.mark.parametrize("study", fair.WIDTHS)
+@pytest.mark.parametrize("study", fair.STUDIES)
 def test_a_record_has_an_answer_for_every_test_image_and_repeats(study):
     images = next(iter(training.TIERS["smoke"][study]["sizes"]))
     run = runs.Run("smoke", study, "CLAHE", images, 1)
@@ -112,7 +112,7 @@ def test_a_record_has_an_answer_for_every_test_image_and_repeats(study):
 # ---- the plan before the runs
 
 
-RECORDS = [r for r in runs.read_records() if r["run"]["study"] in fair.WIDTHS]
+RECORDS = [r for r in runs.read_records() if r["run"]["study"] in fair.STUDIES]
 
 
 def test_records_follow_the_plan_that_stands():

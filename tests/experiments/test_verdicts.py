@@ -78,10 +78,3 @@ def test_an_interval_covers_seeds_and_images():
         widths.append(error)
     truth = np.sqrt(1 / 6 + 400 / 200 + 400 / 1200)
     assert inside / 300 > 0.95 and np.mean(widths) < 1.35 * truth
-
-
-def test_holm_counts_all_hypotheses_and_stops_at_the_first_that_stands():
-    assert verdicts.holm({1: 0.001, 2: 0.02, 3: 0.04}, 3) == [1, 2, 3]
-    assert verdicts.holm({1: 0.001, 2: 0.03, 3: 0.001}, 3) == [1, 3, 2]
-    assert verdicts.holm({1: 0.02, 2: 0.001}, 4) == [2]
-    assert verdicts.holm({}, 4) == []
