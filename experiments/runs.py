@@ -40,10 +40,8 @@ CONDITIONS = {  # of studies A and B, in the order of the tables
     "geometric": training.Condition(augmentation="geometric"),
     **training.CONDITIONS,
 }
-CLEAN, SAME = (
-    fair.CLEAN,
-    "clean, the same images",
-)  # scores; SAME is of those that are corrupted too
+# scores; SAME is of those that are corrupted too
+CLEAN, SAME = fair.CLEAN, "clean, the same images"
 ONE_AT_A_TIME = threading.Lock()  # TensorFlow's seed is the process's: a worker may have threads
 # what TensorFlow, our transforms and OpenMP take their number of threads from
 THREADS = (
