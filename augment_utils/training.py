@@ -75,7 +75,7 @@ TIERS: dict[str, dict[str, dict]] = {
         "A": {"sizes": {10_000: 10, 2_000: 10}, "seeds": 10, "test": 2_000, "corrupted": 0},
         "B": {"sizes": {10_000: 15, 1_000: 30}, "seeds": 5, "test": 10_000, "corrupted": 2_000},
         "C": {"sizes": (2_000,), "seeds": 5},
-        "D": {"sizes": {50_000: 12}, "seeds": 6, "test": 10_000, "corrupted": 2_000},
+        "D": {"sizes": {50_000: 14}, "seeds": 6, "test": 10_000, "corrupted": 2_000},
     },
 }
 MODELS = {"A": "the_posts_cnn", "B": "small_cnn"}

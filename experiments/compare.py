@@ -2,9 +2,9 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from scipy import special, stats
@@ -14,6 +14,7 @@ from augment_utils.corruptions import CORRUPTIONS, SEVERITIES
 from experiments import runs
 from experiments.runs import CLEAN, SAME
 
+Label = TypeVar("Label")
 OLD = ("A", "B", "C")  # studies; verdicts.py has the later ones
 LEVEL = 0.05  # of every test; an interval has the rest
 MARGIN = 1.0  # in points: what is no further from none is called equal
@@ -499,19 +500,19 @@ def _error(values):
     return np.std(values, ddof=1) / np.sqrt(len(values))
 
 
-def quantile(count, level):
+def quantile(count: int, level: float) -> float:
     """Of Student's distribution, which a two-sided test of so many values has to reach."""
     return special.stdtrit(count - 1, 1 - level / 2)
 
 
-def p_values_of(mean, error, count):
+def p_values_of(mean: float, error: float, count: int) -> tuple[float, float]:
     """Of the tests that the mean is 0 (t), and that it is beyond the margin (two one-sided t)."""
     with np.errstate(divide="ignore", invalid="ignore"):  # all the same: as sure as can be
         differs, equal = np.abs(mean) / error, (MARGIN - np.abs(mean)) / error
     return 2 * special.stdtr(count - 1, -differs), special.stdtr(count - 1, -equal)
 
 
-def holm(p_values):
+def holm(p_values: Mapping[Label, float]) -> list[Label]:
     """Whose hypotheses Holm's procedure rejects; what is the same (p is NaN) is no hypothesis."""
     order = sorted((p, label) for label, p in p_values.items() if p == p)
     survivors = []
