@@ -56,26 +56,31 @@ CONDITIONS = {
 # Study A is the post's experiment repaired, study B has ten classes. `sizes` maps the number
 # of images drawn, a tenth of which validates, to epochs; `corrupted` is how many of the test
 # images are scored under each corruption too (0: none). Study C trains nothing and looks at
-# `sizes` test images. Study D trains on all images drawn, for an answer of a network that has
-# learned. `seeds` are 0, 1, ...
+# `sizes` test images. Studies D to G train on all images drawn, for an answer of networks that
+# have learned: all images, few, exact and re-encoded ones, another network. `seeds` are 0, 1, ...
 TIERS: dict[str, dict[str, dict]] = {
     "smoke": {
         "A": {"sizes": {60: 1}, "seeds": 2, "test": 40, "corrupted": 0},
         "B": {"sizes": {100: 1}, "seeds": 2, "test": 100, "corrupted": 20},
         "C": {"sizes": (20,), "seeds": 2},
-        "D": {"sizes": {400: 1}, "seeds": 2, "test": 100, "corrupted": 40},
+        **{key: {"sizes": {400: 1}, "seeds": 2, "test": 100, "corrupted": 40} for key in "DEG"},
+        "F": {"sizes": {400: 1}, "seeds": 2, "test": 100, "corrupted": 0},
     },
     "class": {
         "A": {"sizes": {4_000: 10}, "seeds": 3, "test": 2_000, "corrupted": 0},
         "B": {"sizes": {1_000: 8}, "seeds": 3, "test": 500, "corrupted": 200},
         "C": {"sizes": (500,), "seeds": 3},
-        "D": {"sizes": {1_000: 8}, "seeds": 2, "test": 500, "corrupted": 200},
+        **{key: {"sizes": {1_000: 8}, "seeds": 2, "test": 500, "corrupted": 200} for key in "DEG"},
+        "F": {"sizes": {1_000: 8}, "seeds": 2, "test": 500, "corrupted": 0},
     },
     "paper": {
         "A": {"sizes": {10_000: 10, 2_000: 10}, "seeds": 10, "test": 2_000, "corrupted": 0},
         "B": {"sizes": {10_000: 15, 1_000: 30}, "seeds": 5, "test": 10_000, "corrupted": 2_000},
         "C": {"sizes": (2_000,), "seeds": 5},
         "D": {"sizes": {50_000: 14}, "seeds": 6, "test": 10_000, "corrupted": 2_000},
+        "E": {"sizes": {2_000: 240}, "seeds": 8, "test": 10_000, "corrupted": 2_000},
+        "F": {"sizes": {5_170: 60}, "seeds": 8, "test": 1_017, "corrupted": 0},
+        "G": {"sizes": {50_000: 10}, "seeds": 4, "test": 10_000, "corrupted": 2_000},
     },
 }
 MODELS = {"A": "the_posts_cnn", "B": "small_cnn"}

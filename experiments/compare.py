@@ -29,22 +29,19 @@ SOUND = {  # contrast on the training images only is a known mistake
     "both sides": "on training and test images",
     "random, p = 0.5": "on a random half of the training images",
 }
-# What is known of a data set's pixels, by the first digits of its fingerprint.
-FIDELITY = {
-    "5258b9d3514d": "50,000 and 10,000 images in CIFAR-10's order; exact pixels at 6,187 of them, "
-    "the first 1,000 of both splits among these, and elsewhere a JPEG re-encoding of CIFAR-10 "
-    "(median PSNR 30 dB), so other accuracies than on the official file are possible",
-}
 
 
-def published_records(folder: str | os.PathLike = runs.RUNS) -> list[dict]:
-    """The records of the tier `paper`, checked to be of one data set."""
+def published_records(
+    folder: str | os.PathLike = runs.RUNS, studies: Sequence[str] = OLD
+) -> list[dict]:
+    """The records of some studies at the tier `paper`, checked to be of one data set."""
     records = [r for r in runs.read_records(folder) if r["run"]["tier"] == "paper"]
     if not records:
         raise FileNotFoundError(
             f"{folder}: there is no record of a run at tier paper; "
             "make them with python -m experiments run"
         )
+    records = [record for record in records if record["run"]["study"] in studies]
     fingerprints = {record["data"]["fingerprint"][:12] for record in records}
     if len(fingerprints) > 1:
         raise ValueError(
@@ -412,7 +409,7 @@ def predictions(records: list[dict]) -> dict[int, dict]:
 def circumstances(records: list[dict]) -> str:
     """The images, the machines and the versions."""
     data = records[0]["data"]
-    fidelity = FIDELITY.get(data["fingerprint"][:12])
+    fidelity = runs.FIDELITY.get(data["fingerprint"][:12])
     kinds = {
         f"{r['machine']['processor']}, {r['machine']['threads']} thread(s) a run, "
         f"{r['machine']['system']}, Python {r['machine']['python']}"

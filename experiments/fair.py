@@ -1,12 +1,14 @@
-"""Study D: does contrast help a network that has learned? plan.md says what is asked.
+"""Studies D to G: does contrast help a network that has learned? plan.md says what is asked.
 
-Every run trains :func:`augment_utils.training.fast_cnn` with flips and crops under one arm, and
-keeps its answer for every test image, as it is and under twelve corruptions.
+Every run trains a network with flips and crops under one arm, and keeps its answer for every test
+image, as it is and, but for study F, under twelve corruptions.
 """
 
 import base64
+import dataclasses
 import functools
 import hashlib
+import io
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from augment_utils import training
 from augment_utils.corruptions import (
@@ -27,7 +30,6 @@ from augment_utils.datasets import Dataset
 if TYPE_CHECKING:
     import keras
 PLAN = Path(__file__).with_name("plan.md")
-STUDIES = ("D",)
 BATCH = 128
 CLEAN = "clean"
 ALL_CORRUPTIONS = CORRUPTIONS | MORE_CORRUPTIONS | LOCAL_CORRUPTIONS
@@ -41,6 +43,7 @@ class Arm(NamedTuple):
     share: float = 1.0  # of training images in each epoch; at 1 test images are transformed too
     jitter: bool = False
     moves: bool = True  # flips and crops
+    quality: int | None = None  # of the JPEG as which all images are written before all else
 
 
 def standardize(images: np.ndarray) -> np.ndarray:
@@ -73,6 +76,79 @@ ARMS = {
 }
 
 
+def resnet20(classes: int, steps: int, seed: int | None = None) -> "keras.Model":
+    """Twenty layers in three groups of three residual blocks: 274,042 parameters for ten classes.
+
+    With 1 x 1 convolutions where the size changes. It takes what :func:`training.fast_cnn` takes,
+    and trains as that does.
+
+    References
+    ----------
+    K. He, X. Zhang, S. Ren, J. Sun: Deep residual learning for image recognition. CVPR 2016.
+    """
+    like = training.fast_cnn(classes, steps, seed)
+    from keras import Model, initializers, layers  # slow to import
+
+    rng = np.random.default_rng(seed)
+
+    def convolution(x, filters, stride=1, side=3):
+        he = initializers.HeNormal(int(rng.integers(2**31)))
+        options = {"padding": "same", "use_bias": False, "kernel_initializer": he}
+        x = layers.Conv2D(filters, side, strides=stride, **options)(x)
+        return layers.BatchNormalization(momentum=0.9)(x)
+
+    images = layers.Input((32, 32, 3))
+    x = layers.ReLU()(convolution(layers.Rescaling(4, -2)(images), 16))
+    for filters in (16, 32, 64):
+        for block in range(3):
+            stride = 2 if filters > 16 and block == 0 else 1
+            inner = layers.ReLU()(convolution(x, filters, stride))
+            skipped = convolution(x, filters, stride, side=1) if stride > 1 else x
+            x = layers.ReLU()(layers.Add()([convolution(inner, filters), skipped]))
+    last = initializers.GlorotUniform(int(rng.integers(2**31)))
+    x = layers.GlobalAveragePooling2D()(x)
+    model = Model(images, layers.Dense(classes, kernel_initializer=last)(x), name="resnet20")
+    model.compile(like.optimizer, like.loss, metrics=["accuracy"])
+    return model
+
+
+class Study(NamedTuple):
+    """Its arms and its network."""
+
+    arms: dict[str, Arm]
+    network: Callable[..., "keras.Model"] = training.fast_cnn
+
+
+EXACT, REENCODED = "exact", "re-encoded"
+STUDIES = {
+    "D": Study(ARMS),
+    "E": Study(ARMS),
+    "F": Study(
+        {
+            f"{name}, {pixels}": ARMS[name]._replace(quality=quality)
+            for pixels, quality in ((EXACT, None), (REENCODED, 75))
+            for name in ("none", "HE channel", "AHE", "CLAHE")
+        }
+    ),
+    "G": Study(
+        {name: ARMS[name] for name in ("none", "standardization", "HE channel", "AHE", "CLAHE")},
+        resnet20,
+    ),
+}
+
+
+def reencoded(dataset: Dataset, quality: int) -> Dataset:
+    """The same with every image written as JPEG, with colour of half the size, and read again."""
+
+    def reencode(image):
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling="4:2:0")
+        return np.asarray(Image.open(file))
+
+    train, test = (np.stack([*map(reencode, x)]) for x in (dataset.x_train, dataset.x_test))
+    return dataclasses.replace(dataset, x_train=train, x_test=test)
+
+
 def plan_text(study: str) -> tuple[str, str]:
     """What plan.md says of all studies, and of one."""
     common, *parts = re.split(r"^## (?=Study)", PLAN.read_text("utf-8"), flags=re.MULTILINE)
@@ -94,12 +170,15 @@ def train_and_score(
     ``answers`` has the class that the network gave each test image, ``right`` whether it was right
     on as many as ``sizes`` says, the first of each class, under each corruption and severity.
     """
+    arms, network = STUDIES[study]
+    how, plan = arms[arm], plan_digest(study)
+    if how.quality:
+        dataset = reencoded(dataset, how.quality)
     whole = images == len(dataset.x_train)
     part = dataset if whole else dataset.subset(train=images, seed=seed)
-    how, plan = ARMS[arm], plan_digest(study)
     epochs, steps = sizes["epochs"], max(1, images // BATCH)
     classes = len(dataset.class_names)
-    model = training.fast_cnn(classes, epochs * steps, seed)
+    model = network(classes, epochs * steps, seed)
     history = model.fit(
         batches(part.x_train, part.y_train, how, seed),
         epochs=epochs,
@@ -118,7 +197,7 @@ def train_and_score(
     return {
         "plan": plan,
         "model": {
-            "name": "fast_cnn", "parameters": model.count_params(), "precision": model.dtype
+            "name": network.__name__, "parameters": model.count_params(), "precision": model.dtype
         },
         "history": {key: [round(v, 6) for v in values] for key, values in history.items()},
         "scores": scores,
@@ -156,8 +235,11 @@ def batches(
 @functools.lru_cache(1)  # every run asks for the same
 def test_sets(dataset: Dataset, corrupted: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """{name: labels and images} of the test images as they are, and of some corrupted ones."""
+    clean = {CLEAN: (dataset.y_test, dataset.x_test)}
+    if not corrupted:
+        return clean
     part = dataset.subset(train=len(dataset.class_names), test=corrupted)
-    return {CLEAN: (dataset.y_test, dataset.x_test)} | {
+    return clean | {
         f"{name} {severity}": (part.y_test, corrupt(part.x_test, severity))
         for name, corrupt in ALL_CORRUPTIONS.items()
         for severity in SEVERITIES

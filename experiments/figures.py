@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from augment_utils import training
 from augment_utils.corruptions import CORRUPTIONS
 from augment_utils.plotting import BLUE, GREEN, INK, ORANGE, RED
+from experiments import verdicts
 from experiments.compare import (
     CLEAN,
     SAME,
@@ -68,6 +69,29 @@ def draw_answer(records: list[dict]) -> Figure:
     axis.axvline(0, color=INK, linewidth=0.8, zorder=0)
     axis.set_yticks(list(ticks.values()), [label.partition(",")[0] for label in ticks])
     axis.set_ylim(max(ticks.values()) + 0.5, -0.5)
+    axis.set_xlabel("accuracy gained or lost, in points")
+    axis.grid(alpha=0.3)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.tick_params(axis="y", length=0)
+    return fig
+
+
+def draw_headline(records: list[dict]) -> Figure:
+    """Study D: what each arm gains and costs against none, readable on a phone."""
+    fig = Figure(figsize=(4.6, 5.4), layout="constrained")
+    axis = fig.subplots()
+    looks = (("clean", ORANGE, "o"), ("low contrast", BLUE, "D"), ("local light", GREEN, "s"))
+    for place, (under, look) in enumerate(zip(verdicts.FIGURE, looks, strict=True)):
+        found, (label, colour, marker) = verdicts.against_none(records, under), look
+        axis.errorbar(
+            [v.difference for v in found], np.arange(len(found)) + (place - 1) / 4,
+            xerr=[v.high - v.difference for v in found],
+            fmt=marker, color=colour, markersize=6, capsize=2, label=label,
+        )  # fmt: skip
+    fig.legend(loc="outside upper center", ncols=3, title="test images", frameon=False)
+    axis.axvline(0, color=INK, linewidth=0.8, zorder=0)
+    axis.set_yticks(range(len(found)), [v.question.arm for v in found])
+    axis.set_ylim(len(found) - 0.5, -0.5)
     axis.set_xlabel("accuracy gained or lost, in points")
     axis.grid(alpha=0.3)
     axis.spines[["top", "right", "left"]].set_visible(False)

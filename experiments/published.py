@@ -2,10 +2,12 @@
 
 import csv
 import io
+from collections.abc import Sequence
 
 import numpy as np
 
 from augment_utils.corruptions import CORRUPTIONS
+from experiments import fair, verdicts
 from experiments.compare import CLEAN, Arm, arms, corrupted, provenance, sentence, tables
 from experiments.runs import conditions_of
 
@@ -20,19 +22,34 @@ EXPLANATION = (
     "after an epoch ('validation 3'). In study C they are distances to the clean image, 1 being "
     "that of another image. Verdict and words compare with none; 'equal' is within 1 point of it; "
     "* survives Holm's correction among the sound uses ('both sides' and 'random'), among those on "
-    "the training images only, or among the other augmentations. "
+    "the training images only, or among the other augmentations. Studies D to G, once they are "
+    "complete, compare as experiments/plan.md says: 'clean', or the mean of a corruption's five "
+    "severities ('local light': of four corruptions), and * only at the plan's questions; a use "
+    "'CLAHE - standardization' has the difference of both. "
     "The next line says where the numbers come from."
 )
 
 
-def published_table(records: list[dict]) -> str:
-    """The text of the file: an explanation, the provenance, and a table with commas."""
+def published_table(records: list[dict], later: Sequence[dict] = ()) -> str:
+    """The text of the file: an explanation, the provenance, and a table with commas.
+
+    ``later`` has the records of studies D to G; a study that is not complete is left out.
+    """
     groups: dict[tuple[str, int], list[dict]] = {}
     for record in records:
         groups.setdefault((record["run"]["study"], record["run"]["images"]), []).append(record)
+    complete = {
+        s: [r for r in later if r["run"]["study"] == s]
+        for s in fair.STUDIES
+        if verdicts.is_complete(later, s)
+    }
     seeds = range(1 + max(record["run"]["seed"] for record in records))
+    sources = [
+        provenance(records),
+        *(f"Study {study}: {verdicts.provenance(own)}" for study, own in complete.items()),
+    ]
     text = io.StringIO()
-    text.write(f"# {EXPLANATION}\n# {provenance(records)}\n")
+    text.write(f"# {EXPLANATION}\n# {' '.join(sources)}\n")
     write = csv.writer(text, lineterminator="\n").writerow
     write(["study", "images", "measure", "use", "verdict", "words", *(f"seed {s}" for s in seeds)])
     for (study, images), group in sorted(groups.items()):
@@ -42,6 +59,10 @@ def published_table(records: list[dict]) -> str:
             for use, numbers in uses.items():
                 words = said.get((measure, use), ("", ""))
                 write([study, images, measure, use, *words, *(numbers.get(s) for s in seeds)])
+    for study, own in complete.items():
+        images = own[0]["run"]["images"]
+        for measure, use, verdict, words, numbers in verdicts.measures(own, study):
+            write([study, images, measure, use, verdict, words, *(numbers.get(s) for s in seeds)])
     return text.getvalue()
 
 

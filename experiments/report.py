@@ -4,6 +4,7 @@ The Chinese templates say in their own words what the English ones say, from the
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
@@ -11,9 +12,8 @@ import numpy as np
 
 from augment_utils import training
 from augment_utils.corruptions import CORRUPTIONS
-from experiments import runs
+from experiments import fair, runs
 from experiments.compare import (
-    OLD,
     Comparison,
     Table,
     answer,
@@ -26,15 +26,20 @@ from experiments.compare import (
     published_records,
     tables,
 )
-from experiments.figures import FIGURES
+from experiments.figures import FIGURES, draw_headline
 from experiments.published import published_table
-from experiments.verdicts import pages
+from experiments.verdicts import USES, headline, pages
 from tools.files import write_file
 from tools.pages import figure_png, fill, markdown_table, put_between_marks
 
 COMMAND = "make results"
-READMES = {"README.md": "answer.en.md", "README.zh-CN.md": "answer.zh.md"}
-REPORTS = {"results/report.md": "report.en.md", "results/report.zh-CN.md": "report.zh.md"}
+READMES = {"README.md": "headline.en.md", "README.zh-CN.md": "headline.zh.md"}
+REPORTS = {
+    "results/report.md": "report.en.md",
+    "results/report.zh-CN.md": "report.zh.md",
+    "results/fair.md": "fair.en.md",
+    "results/fair.zh-CN.md": "fair.zh.md",
+}
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     undefined=jinja2.StrictUndefined,
@@ -48,6 +53,10 @@ TEMPLATES.filters |= {
     "plusminus": lambda found: "{:.2f} ± {:.2f}".format(*found),
     "marked": lambda row: f"{row.difference:+.1f}{row.clear}",
     "transform": lambda row: row.label.partition(", ")[0],
+    "arms": lambda found, last: _listed([v.question.arm for v in found], last),
+    "ends": lambda found, last: f" {last} ".join(
+        f"{v.difference:+.1f} ({v.question.arm})" for v in found
+    ),
     "way": lambda row: row.label.partition(", ")[2],
 }
 
@@ -74,10 +83,10 @@ def report(root: Path) -> str:
         answer's sentences say, or no marks in a README.
     """
     folder = root / "results" / "runs"
-    everything = published_records(folder)
-    records = [record for record in everything if record["run"]["study"] in OLD]
+    records = published_records(folder)
+    later = [record for study in fair.STUDIES for record in published_records(folder, study)]
     state = missing(records, folder)
-    values = values_of(records, state)
+    values = values_of(records, state, later)
     texts = {
         name: put_between_marks(
             (root / name).read_text("utf-8"), page(template, values, "images"), COMMAND
@@ -87,9 +96,10 @@ def report(root: Path) -> str:
     texts |= {
         name: page(template, values, "../images") + "\n" for name, template in REPORTS.items()
     }
-    texts["results/fair.md"] = page("fair.en.md", {"studies": pages(everything)}, "") + "\n"
-    texts["results/published.csv"] = published_table(records)
+    texts["results/published.csv"] = published_table(records, later)
     pictures = {figure.name: figure_png(figure.draw(records)) for figure in FIGURES}
+    if values["headline"]:
+        pictures["headline"] = figure_png(draw_headline(later))
     for name, png in pictures.items():
         write_file(root / "images" / f"{name}.png", png)
     for name, text in texts.items():
@@ -97,10 +107,13 @@ def report(root: Path) -> str:
     return state
 
 
-def values_of(records: list[dict], state: str) -> dict:
+def values_of(records: list[dict], state: str, later: Sequence[dict] = ()) -> dict:
     """What the templates name."""
     made, found = tables(records), predictions(records)
     return {
+        "headline": headline(later),
+        "studies": pages(later),
+        "uses": USES,
         "answer": answer(made),
         "headlines": headlines(made),
         "predictions": found,
@@ -182,6 +195,11 @@ def distance_table(records: list[dict]) -> str:
             ]
             lines.append([condition, *(f"{mean:.2f}" for mean in means)])
     return markdown_table(["Transform", *CORRUPTIONS], lines)
+
+
+def _listed(names, last):
+    """A, B and C."""
+    return f" {last} ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _cells(row: Comparison) -> list[str]:

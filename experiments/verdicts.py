@@ -1,8 +1,9 @@
-"""What the records of study D say, by the rules and the questions of plan.md."""
+"""What the records of studies D to G say, by the rules and the questions of plan.md."""
 
 import functools
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ UNDER = {  # name of a kind of test images: the corruptions over which accuracy 
     **{name: (name,) for name in fair.ALL_CORRUPTIONS},
     "local light": tuple(LOCAL_CORRUPTIONS),
 }
+MOVED = f"{fair.EXACT} - {fair.REENCODED}"  # of study F: how much more on exact pixels
 
 
 class Question(NamedTuple):
@@ -25,7 +27,7 @@ class Question(NamedTuple):
 
     arm: str
     rival: str
-    under: str  # a key of UNDER
+    under: str  # a key of UNDER; of study F "exact", "re-encoded" or MOVED
 
 
 class Verdict(NamedTuple):
@@ -92,6 +94,11 @@ def verdicts(records: list[dict], asked: Sequence[Question]) -> list[Verdict]:
 
 def correct(records: list[dict], arm: str, under: str) -> dict[int, np.ndarray]:
     """{seed: for each test image the share of its versions that an arm's network gets right}."""
+    if under == MOVED:
+        exact, other = (correct(records, arm, each) for each in (fair.EXACT, fair.REENCODED))
+        return {seed: exact[seed] - other[seed] for seed in {*exact} & {*other}}
+    if under in (fair.EXACT, fair.REENCODED):
+        return correct(records, f"{arm}, {under}", fair.CLEAN)
     names = [each for name in UNDER[under] for each in corrupted(name)]
     return {
         record["run"]["seed"]: np.mean(
@@ -117,6 +124,108 @@ def _redrawn(count):
     return rng.multinomial(count, np.full(count, 1 / count), DRAWS).astype(np.float32)
 
 
+def whole_seeds(records: Sequence[dict], study: str) -> list[dict]:
+    """A study's records of the seeds that have run with every arm."""
+    own = [record for record in records if record["run"]["study"] == study]
+    runs_of = Counter(record["run"]["seed"] for record in own)
+    return [r for r in own if runs_of[r["run"]["seed"]] == len(fair.STUDIES[study].arms)]
+
+
+def is_complete(records: Sequence[dict], study: str) -> bool:
+    """Whether every planned run of a study has its record."""
+    planned = runs.grid("paper", [study])
+    return len(planned) == sum(record["run"]["study"] == study for record in records)
+
+
+def measures(
+    records: list[dict], study: str
+) -> Iterator[tuple[str, str, str, str, dict[int, float]]]:
+    """Lines of results/published.csv: measure, use, verdict, words, and a number for each seed.
+
+    A use is an arm, with its accuracies and its verdict against none; or "arm - rival", where
+    the plan asks for another rival, with differences.
+    """
+    asked = questions(study)
+    primary = {v.question: v for v in verdicts(records, asked)}
+    for under in (under for group in _groups(study) for under in group):
+        for arm in _arms(study):
+            numbers = {s: float(x.mean()) for s, x in correct(records, arm, under).items()}
+            question = Question(arm, "none", under)
+            found = primary.get(question) or verdicts(records, [question])[0]._replace(star="")
+            said = (found.word + found.star, in_words(found)) if arm != "none" else ("", "")
+            yield under, arm, *said, numbers
+        for question in asked:
+            if question.under == under and question.rival != "none":
+                own, rival = (correct(records, arm, under) for arm in question[:2])
+                numbers = {seed: float((own[seed] - rival[seed]).mean()) for seed in own}
+                found = primary[question]
+                use = f"{question.arm} - {question.rival}"
+                yield under, use, found.word + found.star, in_words(found), numbers
+
+
+FIGURE = ("clean", "contrast", "local light")  # kinds of test images
+USES = ("stretching", "HE channel", "HE value", "AHE", "CLAHE", "CLAHE, random")  # of contrast
+
+
+class Headline(NamedTuple):
+    """What study D says in two sentences."""
+
+    none: float  # accuracy on clean test images, in percent
+    clean: dict[str, list[Verdict]]  # the uses of contrast against none, by word and star
+    clahe: Verdict  # against none, clean images
+    standardization: Verdict  # against none, under lost contrast
+    local: list[Verdict]  # CLAHE and AHE against none, where the light is local
+    ends: dict[str, list[Verdict]]  # lowest and highest arm against none, as the figure has them
+
+
+def headline(records: Sequence[dict]) -> Headline | None:
+    """Of study D, or None before it is complete.
+
+    Raises
+    ------
+    ValueError
+        The records do not say what the sentences in templates/headline.*.md say.
+    """
+    if not is_complete(records, "D"):
+        return None
+    own = [record for record in records if record["run"]["study"] == "D"]
+    found = {v.question: v for v in verdicts(own, questions("D"))}
+    clean: dict[str, list[Verdict]] = {}
+    for use in USES:
+        verdict = found[Question(use, "none", "clean")]
+        clean.setdefault(verdict.word + verdict.star, []).append(verdict)
+    (gain,) = verdicts(own, [Question("standardization", "none", "contrast")])
+    lost = [found[Question(use, "standardization", "contrast")] for use in ("HE channel", "CLAHE")]
+    local, rivals = (
+        [found[Question(use, rival, "local light")] for use in ("CLAHE", "AHE")]
+        for rival in ("none", "standardization")
+    )
+    ends = {}
+    for under in FIGURE:
+        against = sorted(against_none(own, under), key=lambda verdict: verdict.difference)
+        ends[under] = [against[0], against[-1]]
+    if not (
+        "better" not in {word.rstrip("*") for word in clean}
+        and "worse*" in clean
+        and gain.word == "better"
+        and all(verdict.word != "better" for verdict in lost)
+        and all(verdict.word + verdict.star == "better*" for verdict in local + rivals)
+    ):
+        raise ValueError(
+            "the records do not say what the sentences in experiments/templates/headline.*.md say: "
+            "write these anew, and what verdicts.headline takes for granted"
+        )
+    none = 100 * np.mean([*correct(own, "none", "clean").values()])
+    clahe = found[Question("CLAHE", "none", "clean")]
+    return Headline(float(none), clean, clahe, gain, local, ends)
+
+
+def against_none(records: list[dict], under: str) -> list[Verdict]:
+    """The arms of study D that add something to none."""
+    arms = [arm for arm in fair.ARMS if arm not in ("none", "nothing")]
+    return verdicts(records, [Question(arm, "none", under) for arm in arms])
+
+
 # ---- the page
 
 
@@ -127,34 +236,30 @@ GROUPS = (
 )
 
 
-def pages(records: list[dict]) -> list[dict]:
+def pages(records: Sequence[dict]) -> list[dict]:
     """What templates/fair.en.md says of each study."""
     return [_page(records, study) for study in fair.STUDIES]
 
 
 def _page(records, study):
-    own = [record for record in records if record["run"]["study"] == study]
     planned = runs.grid("paper", [study])
     seeds = {run.seed for run in planned}
-    whole = {
-        seed
-        for seed in seeds
-        if sum(record["run"]["seed"] == seed for record in own) == len(fair.ARMS)
-    }
-    own = [record for record in own if record["run"]["seed"] in whole]
+    own = whole_seeds(records, study)
+    whole = {record["run"]["seed"] for record in own}
     found = verdicts(own, questions(study))
     over = "The study is complete." if whole == seeds else "Its headline waits for the rest."
     return {
+        "name": study,
         "title": fair.plan_text(study)[1].partition("\n")[0],
         "done": sum(record["run"]["study"] == study for record in records),
         "runs": len(planned),
         "seeds": len(whole),
         "planned": len(seeds),
         "note": over,
-        "control": _control(own) if found else "",
+        "control": _control(own) if found and "nothing" in fair.STUDIES[study].arms else "",
         "questions": _questions(found),
-        "tables": [_exploratory(own, study, group) for group in GROUPS] if found else [],
-        "provenance": _provenance(own) if found else "",
+        "tables": [_exploratory(own, study, group) for group in _groups(study)] if found else [],
+        "provenance": provenance(own) if found else "",
     }
 
 
@@ -181,7 +286,7 @@ def _questions(found):
 def _exploratory(records, study, group):
     none = [np.mean([*correct(records, "none", under).values()]) for under in group]
     lines = [["none, %", *(f"{100 * share:.1f}" for share in none)]]
-    for arm in fair.ARMS:
+    for arm in _arms(study):
         if arm != "none":
             asked = [Question(arm, "none", under) for under in group]
             found = verdicts(records, asked)
@@ -191,7 +296,18 @@ def _exploratory(records, study, group):
     return markdown_table(["Arm", *group], lines)
 
 
-def _provenance(records):
+def _groups(study):
+    return GROUPS if study != "F" else ((fair.EXACT, fair.REENCODED, MOVED),)
+
+
+def _arms(study):
+    """Its arms, those of study F without their pixels."""
+    names = fair.STUDIES[study].arms
+    return dict.fromkeys(re.sub(f", ({fair.EXACT}|{fair.REENCODED})$", "", name) for name in names)
+
+
+def provenance(records: list[dict]) -> str:
+    """The network, the images, the machines and the versions."""
     model = records[0]["model"]
     network = f"{model['name']}, {model['parameters']:,} parameters, {model['precision']}"
     return f"Network: {network}. {circumstances(records)}"

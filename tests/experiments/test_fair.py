@@ -1,4 +1,4 @@
-"""Study D: arms, batches, records, and their plan."""
+"""Studies D to G: arms, batches, records, and their plan."""
 
 import subprocess
 from datetime import UTC, datetime
@@ -95,18 +95,48 @@ def test_flips_and_crops_show_parts_of_the_reflected_image():
 @pytest.mark.parametrize("study", fair.STUDIES)
 def test_a_record_has_an_answer_for_every_test_image_and_repeats(study):
     images = next(iter(training.TIERS["smoke"][study]["sizes"]))
-    run = runs.Run("smoke", study, "CLAHE", images, 1)
+    arm = next(arm for arm in fair.STUDIES[study].arms if "CLAHE" in arm)
+    run = runs.Run("smoke", study, arm, images, 1)
     record, again = (runs.perform(run, "patches", PATCHES.fingerprint) for _ in range(2))
-    for name in [fair.CLEAN, *fair.CORRUPTED]:
+    for name in [fair.CLEAN, *record["right"]]:
         right = fair.is_right(record, name)
         assert len(right) == (len(PATCHES.x_test) if name == fair.CLEAN else 40)
         assert right.mean() == pytest.approx(record["scores"][name], abs=1e-6)
-    assert list(record["right"]) == fair.CORRUPTED
+    assert list(record["right"]) == (fair.CORRUPTED if study != "F" else [])
     assert record["plan"] == fair.plan_digest(study)
     changing = ("seconds", "finished")
     assert {k: v for k, v in record.items() if k not in changing} == {
         k: v for k, v in again.items() if k not in changing
     }
+
+
+def test_study_f_changes_the_pixels_of_both_splits_and_nothing_else():
+    written = fair.reencoded(PATCHES, 75)
+    for split in ("x_train", "x_test"):
+        before, after = getattr(PATCHES, split), getattr(written, split)
+        assert after.shape == before.shape and after.dtype == np.uint8
+        assert 2 < np.abs(after.astype(int) - before).mean() < 10
+    assert written.y_train is PATCHES.y_train and written.fingerprint != PATCHES.fingerprint
+    arms = fair.STUDIES["F"].arms
+    for name in ("none", "AHE"):
+        exact, other = (arms[f"{name}, {pixels}"] for pixels in (fair.EXACT, fair.REENCODED))
+        assert (exact, other) == (fair.ARMS[name], fair.ARMS[name]._replace(quality=75))
+
+
+def test_study_f_refuses_a_file_in_which_most_pixels_are_re_encoded(monkeypatch, tmp_path):
+    monkeypatch.setattr(runs, "MIXED", PATCHES.fingerprint[:12])
+    with pytest.raises(ValueError, match=r"study F.*set AUGMENT_DATA to a file of exact images"):
+        runs.run_all(runs.grid("smoke", "F"), tmp_path, "patches")
+
+
+def test_resnet20_has_its_layers_and_repeats_with_its_seed():
+    model, again, other = (fair.resnet20(10, 100, seed) for seed in (0, 0, 1))
+    convolutions = [layer for layer in model.layers if layer.__class__.__name__ == "Conv2D"]
+    assert len([each for each in convolutions if each.kernel_size == (3, 3)]) == 19
+    assert model.count_params() == 274_042
+    weights = [each.get_weights() for each in (model, again, other)]
+    assert all(np.array_equal(a, b) for a, b in zip(*weights[:2], strict=True))
+    assert not np.array_equal(weights[0][0], weights[2][0])
 
 
 # ---- the plan before the runs
@@ -119,7 +149,8 @@ def test_records_follow_the_plan_that_stands():
     for record in RECORDS or pytest.skip("there is no record yet"):
         run = record["run"]
         assert record["plan"] == fair.plan_digest(run["study"])
-        assert run["condition"] in fair.ARMS
+        assert run["condition"] in fair.STUDIES[run["study"]].arms
+        assert record["data"]["fingerprint"].startswith(runs.MIXED) == (run["study"] != "F")
         assert record["model"]["precision"] == "float32"
 
 

@@ -11,7 +11,7 @@ from scipy import stats
 from augment_utils import training
 from augment_utils.corruptions import CORRUPTIONS, SEVERITIES
 from experiments import compare as compared
-from experiments import figures, report, runs
+from experiments import fair, figures, report, runs
 from tests.common import call
 from tests.notebooks.rules import look_alike
 from tools import ROOT
@@ -362,14 +362,17 @@ def test_the_report_begins_with_the_answer_and_its_tables_with_the_verdict():
     assert page.count("\nSmallest effect with a star: ") == len(headers)
 
 
-@pytest.mark.parametrize(("readme", "page"), [*zip(report.READMES, report.REPORTS, strict=True)])
+@pytest.mark.parametrize(
+    ("readme", "page"),
+    [("README.md", "results/fair.md"), ("README.zh-CN.md", "results/fair.zh-CN.md")],
+)
 def test_readme_report_and_book_give_the_same_answer(readme, page):
     begin, end = marks(report.COMMAND)
     answer = (ROOT / readme).read_text("utf-8").split(begin)[1].split(end)[0].strip()
     said = (ROOT / page).read_text("utf-8").split("\n## ")[0]
     assert answer.replace('src="images/', 'src="../images/') in said
     book = (ROOT / "book" / "index.md").read_text("utf-8")
-    first = (ROOT / REPORTS[0]).read_text("utf-8")
+    first = (ROOT / "results" / "fair.md").read_text("utf-8")
     after, before = re.findall(r'^:(?:start-after|end-before): "(.*)"$', book, re.MULTILINE)
     included = first.split(after)[1].split(before)[0]
     answer = (ROOT / "README.md").read_text("utf-8").split(begin)[1].split(end)[0].strip()
@@ -430,8 +433,10 @@ def test_the_page_counts_the_seeds_of_the_records():
 
 def test_the_chinese_sentences_say_what_the_english_ones_say():
     records = compared.published_records()
-    for templates in (report.READMES, report.REPORTS):
-        english, translated = (page_of(records, name).split("\n## ") for name in templates.values())
+    for each in ("headline", "report"):
+        english, translated = (
+            page_of(records, f"{each}.{language}.md").split("\n## ") for language in ("en", "zh")
+        )
         assert len(translated) in (1, 3)  # the answer; what was asked, headlines
         for own, other in zip(english[::2], translated[::2], strict=False):
             own, other = (" ".join(text.split()) for text in (own, other))
@@ -462,9 +467,11 @@ def test_without_records_or_marks_it_says_so(repository, name):
 
 
 def test_the_records_are_small_and_all_of_one_kind():
-    records = compared.published_records()
     paths = list((ROOT / "results" / "runs").iterdir())
-    assert len(records) == len(paths)  # no failure, nothing of another protocol
-    assert sum(path.stat().st_size for path in paths) < 4_000_000
-    assert len({json.dumps(r["machine"], sort_keys=True) for r in records}) == 1
-    assert len({json.dumps(r["versions"], sort_keys=True) for r in records}) == 1
+    families = (compared.OLD, *fair.STUDIES)
+    records = [compared.published_records(studies=studies) for studies in families]
+    assert sum(map(len, records)) == len(paths)  # no failure, nothing of another protocol
+    assert sum(path.stat().st_size for path in paths) < 8_000_000
+    for own in records:
+        for key in ("machine", "versions"):
+            assert len({json.dumps(each[key], sort_keys=True) for each in own}) <= 1

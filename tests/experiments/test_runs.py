@@ -66,6 +66,9 @@ def test_the_grid_of_the_paper_is_what_the_page_says():
         ("B", 10_000): 15 * 5,
         ("C", 2_000): 7 * 5,
         ("D", 50_000): 10 * 6,
+        ("E", 2_000): 10 * 8,
+        ("F", 5_170): 8 * 8,
+        ("G", 50_000): 5 * 4,
     }
     assert len(set(grid("paper"))) == sum(counts.values())
 
@@ -143,7 +146,7 @@ def test_other_images_than_the_drivers_are_refused():
 def test_names_of_records_are_readable_and_all_different(tmp_path):
     names = [record_path(tmp_path, run, PATCHES).name for run in grid("paper")]
     assert len(set(names)) == len(names)
-    assert all(re.fullmatch(r"[ABCD]_[a-z0-9-]+_\d+_seed\d+_[0-9a-f]{8}\.json", n) for n in names)
+    assert all(re.fullmatch(r"[A-G]_[a-z0-9-]+_\d+_seed\d+_[0-9a-f]{8}\.json", n) for n in names)
     other, renamed = PATCHES.subset(train=100), replace(PATCHES, name="the same images")
     assert record_path(tmp_path, QUICK[0], renamed) == record_path(tmp_path, QUICK[0], PATCHES)
     assert record_path(tmp_path, QUICK[0], other) != record_path(tmp_path, QUICK[0], PATCHES)
