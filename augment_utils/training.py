@@ -80,7 +80,7 @@ TIERS: dict[str, dict[str, dict]] = {
         "D": {"sizes": {50_000: 14}, "seeds": 6, "test": 10_000, "corrupted": 2_000},
         "E": {"sizes": {2_000: 240}, "seeds": 8, "test": 10_000, "corrupted": 2_000},
         "F": {"sizes": {5_170: 60}, "seeds": 8, "test": 1_017, "corrupted": 0},
-        "G": {"sizes": {50_000: 10}, "seeds": 4, "test": 10_000, "corrupted": 2_000},
+        "G": {"sizes": {50_000: 14}, "seeds": 4, "test": 10_000, "corrupted": 2_000},
     },
 }
 MODELS = {"A": "the_posts_cnn", "B": "small_cnn"}

@@ -33,6 +33,7 @@ from tools.pages import machine
 PACKAGES = ("numpy", "scikit-image", "numba", "tensorflow", "keras")
 PROTOCOL = 1  # to be raised when a run does something else than before: old records don't count
 RUNS = ROOT / "results" / "runs"  # the records of the published tables
+ELSEWHERE = ROOT / "results" / "elsewhere"  # of runs done again on another kind of processor
 STUDIES = ("A", "B", "C", *fair.STUDIES)
 CONDITIONS = {  # of studies A and B, in the order of the tables
     "none": training.Condition(),
