@@ -457,11 +457,12 @@ def repeated(records: list[dict], folder: str | os.PathLike = runs.ELSEWHERE) ->
         ways = own["scores"][CLEAN].items()
         points += [100 * abs(value - other["scores"][CLEAN][way]) for way, value in ways]
     kinds = sorted({record["machine"]["processor"] for record in again})
+    sizes = sorted({"study {study} with {images:,} images".format_map(r["run"]) for r in again})
     return (
         f"A record repeats on its own kind of processor. On another ({', '.join(kinds)}), "
-        f"{len(again)} runs were done again: the loss of the first epoch differed by at most "
-        f"{max(losses):.6f}, the accuracy by {np.mean(points):.1f} points on average and at most "
-        f"{max(points):.1f}."
+        f"{len(again)} runs ({', '.join(sizes)}) were done again: the loss of the first epoch "
+        f"differed by at most {max(losses):.6f}, the accuracy by {np.mean(points):.1f} points on "
+        f"average and at most {max(points):.1f}."
     )
 
 

@@ -149,7 +149,7 @@ def measures(
     primary = {v.question: v for v in verdicts(records, asked)}
     for under in (under for group in _groups(study) for under in group):
         for arm in _arms(study):
-            numbers = {s: float(x.mean()) for s, x in correct(records, arm, under).items()}
+            numbers = {s: _mean(x) for s, x in correct(records, arm, under).items()}
             question = Question(arm, "none", under)
             found = primary.get(question) or verdicts(records, [question])[0]._replace(star="")
             said = (found.word + found.star, in_words(found)) if arm != "none" else ("", "")
@@ -157,7 +157,7 @@ def measures(
         for question in asked:
             if question.under == under and question.rival != "none":
                 own, rival = (correct(records, arm, under) for arm in question[:2])
-                numbers = {seed: float((own[seed] - rival[seed]).mean()) for seed in own}
+                numbers = {seed: _mean(own[seed] - rival[seed]) for seed in own}
                 found = primary[question]
                 use = f"{question.arm} - {question.rival}"
                 yield under, use, found.word + found.star, in_words(found), numbers
@@ -224,6 +224,10 @@ def against_none(records: list[dict], under: str) -> list[Verdict]:
     """The arms of study D that add something to none."""
     arms = [arm for arm in fair.ARMS if arm not in ("none", "nothing")]
     return verdicts(records, [Question(arm, "none", under) for arm in arms])
+
+
+def _mean(correct):
+    return round(float(correct.mean()), 6)
 
 
 # ---- the page

@@ -431,6 +431,26 @@ def test_the_page_counts_the_seeds_of_the_records():
     assert "Seeds: 2 in study A with 2,000 images, 3 in study A with 10,000 images." in said
 
 
+def test_runs_done_again_elsewhere_say_how_far_they_differ(tmp_path):
+    records = small_grid([1.0, 2.0])
+    assert compared.repeated(records, tmp_path) == ""
+    for each, loss, points in zip(records, (0, 2, 4), (1.5, 0, 0), strict=False):
+        each["history"] = {"loss": [1.5]}
+        ways = {way: value + points / 100 for way, value in each["scores"]["clean"].items()}
+        again = each | {
+            "history": {"loss": [1.5 + loss * 1e-6]},
+            "scores": {"clean": ways},
+            "machine": {"processor": "another"},
+        }
+        path = tmp_path / f"{each['run']['condition']}_seed{each['run']['seed']}.json"
+        path.write_text(json.dumps(again), "utf-8")
+    assert compared.repeated(records, tmp_path) == (
+        "A record repeats on its own kind of processor. On another (another), 3 runs (study A "
+        "with 10,000 images) were done again: the loss of the first epoch differed by at most "
+        "0.000004, the accuracy by 0.4 points on average and at most 1.5."
+    )
+
+
 def test_the_chinese_sentences_say_what_the_english_ones_say():
     records = compared.published_records()
     for each in ("headline", "report"):
