@@ -271,10 +271,11 @@ def limit_in_words(kernel_size: int, clip_limit: float) -> str:
     """The clip limit as the whole number of pixels that it stands for, which is never below 1."""
     pixels = kernel_size**2
     limit = max(1, int(clip_limit * pixels))
+    alive = max(2, pixels // 256 + 1)  # 256 bars of fewer pixels hold the whole tile
     words = f" The clip limit is {limit} of a tile's {pixels} pixels."
-    if limit == 1:
-        words += f" {WARNING} every clip limit below 2/{pixels} = {2 / pixels:g} is 1 pixel and "
-        words += "gives this same picture; notebook 06 explains it."
+    if limit < alive:
+        words += f" {WARNING} every clip limit below {alive}/{pixels} = {alive / pixels:.3g} gives "
+        words += "this same picture; notebook 06 explains it."
     return words
 
 

@@ -178,7 +178,7 @@ def _kornia_rs_luma(function):
     return equalize
 
 
-# ---- Albumentations, Keras, the floor
+# ---- Albumentations, Keras, a plain loop
 
 
 def albumentations_transform(side: int, name: str, **arguments: object) -> Transform:
@@ -226,7 +226,7 @@ def ready_made_table(side: int) -> Transform:
 
 @compiled
 def _scale_by_table(pixels, out, table):
-    """What HE on V has left to do when its table is known: the floor of its time."""
+    """What HE on V has left to do when its table is known, in a plain loop."""
     for i in range(len(pixels)):
         r, g, b = pixels[i, 0], pixels[i, 1], pixels[i, 2]
         scale = table[max(r, g, b)]
@@ -240,7 +240,7 @@ def _albumentations(name, **arguments):
 
 
 SKIMAGE, OPENCV, PILLOW, KORNIA_RS = "scikit-image", "OpenCV", "Pillow", "kornia-rs"
-ALBUMENTATIONS, KERAS, FLOOR = "Albumentations", "Keras", "the floor"
+ALBUMENTATIONS, KERAS, PLAIN_LOOP = "Albumentations", "Keras", "a plain loop"
 PEERS = (
     Peer(
         "contrast stretching",
@@ -312,8 +312,8 @@ PEERS = (
     ),
     Peer(
         "HE on V",
-        FLOOR,
-        "the same loop with a ready-made table",
+        PLAIN_LOOP,
+        "over the pixels, with a ready-made table",
         ready_made_table,
         goal=0.5,
         batched=True,

@@ -21,7 +21,7 @@ STYLES = {  # colour and hatch, so that neither is needed alone
     peers.KORNIA_RS: (BLUE, "++"),
     peers.ALBUMENTATIONS: (RED, "xx"),
     peers.KERAS: (GREEN, "\\\\"),
-    peers.FLOOR: (GREY, ""),
+    peers.PLAIN_LOOP: (GREY, ""),
 }
 
 
@@ -82,7 +82,8 @@ def page(results: dict) -> str:
         "as many threads, and their medians are of runs in turn. A peer gets the images in its own "
         "form (a picture, a tensor), made before the clock starts; what it returns is left as it "
         "is. It is called the fastest way that its documentation shows, for as nearly the same "
-        "work as it can do, which stands below the table.",
+        "work as it can do, which stands below the table. A goal is how many times we want to be "
+        "as fast, at least and on one thread (as Keras on all); some are missed.",
         comparison_table(results),
         "What is compared, and in brackets how many of the images a slow peer got. A peer for "
         "single images is called in a loop, on all cores with a part of the batch on each where "
@@ -94,8 +95,8 @@ def page(results: dict) -> str:
         "others hand them out once, and stretch nothing.",
         what_is_compared(results),
         "## By size",
-        "× on one thread (Keras: all cores), for batches of so many images; no batch has more than "
-        f"{plan['largest']:,} numbers.",
+        "× on one thread (Keras: all cores), for batches of so many images: one, a training "
+        f"batch, and the {batch:,} of above, or what {plan['largest']:,} numbers hold.",
         *(ratio_table(results, side) for side in plan["sides"]),
         "Ours on one thread, in millions of pixels a second, in the largest batches (in brackets, "
         "of how many images):",
@@ -104,7 +105,8 @@ def page(results: dict) -> str:
         "## An epoch",
         f"An epoch of the post's CNN on {epochs[0]['images']:,} images, "
         f"{' or '.join(epochs[0]['classes'])}, in batches of {epochs[0]['batch']}, on all cores; "
-        "median of epochs in turn (in brackets, how many). Longer is against no contrast. Input is "
+        "median of epochs in turn (in brackets, how many; one alone is no figure to quote). Longer "
+        "is against no contrast; the goal is at most so much longer. Input is "
         "the same without the model: what it takes more than without contrast is the cost of an "
         "image, whatever the model; its share of an epoch depends on how long the model takes.",
         epoch_table(epochs),
@@ -169,7 +171,8 @@ def ratio_table(results: dict, side: int) -> str:
         for name, _ in _bars(results, transform):
             ratios = [dict(_bars(results, transform, side, batch))[name] for batch in batches]
             lines.append([f"{transform}, {name}", *map(_number, ratios)])
-    header = [f"{side:,} × {side:,} pixels: ours, peer", *(f"batch of {n:,}" for n in batches)]
+    images = [_cell(results, "CLAHE", 1, side, batch)[NAME]["images"] for batch in batches]
+    header = [f"{side:,} × {side:,} pixels: ours, peer", *(f"batch of {n:,}" for n in images)]
     return markdown_table(header, lines)
 
 

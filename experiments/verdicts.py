@@ -208,7 +208,7 @@ def headline(records: Sequence[dict]) -> Headline | None:
         "better" not in {word.rstrip("*") for word in clean}
         and "worse*" in clean
         and gain.word == "better"
-        and all(verdict.word != "better" for verdict in lost)
+        and all(verdict.word + verdict.star in ("equal*", "worse*") for verdict in lost)
         and all(verdict.word + verdict.star == "better*" for verdict in local + rivals)
     ):
         raise ValueError(

@@ -425,11 +425,12 @@ const play = (() => {
   /** The clip limit as the whole number of pixels that it stands for, which is never below 1. */
   function limitInWords(limit, pixels) {
     const words = ` The clip limit is ${limit} of a tile's ${pixels} pixels.`;
-    if (limit > 1) return words;
-    const end = Number((2 / pixels).toPrecision(3));
+    const alive = Math.max(2, Math.floor(pixels / 256) + 1); // 256 bars of fewer hold the tile
+    if (limit >= alive) return words;
+    const end = Number((alive / pixels).toPrecision(3));
     return (
-      `${words} Dead zone: every clip limit below 2/${pixels} = ${end} is 1 pixel and gives this ` +
-      "same picture; notebook 06 explains it."
+      `${words} Dead zone: every clip limit below ${alive}/${pixels} = ${end} gives this same ` +
+      "picture; notebook 06 explains it."
     );
   }
 

@@ -152,16 +152,16 @@ def test_nothing_changes_without_a_transform():
     assert np.unique(drawn(panel)[0][2]).tolist() == [128]
 
 
-@pytest.mark.parametrize("side", [4, 8, 16])
-def test_it_warns_in_the_dead_zone_and_only_there(side):
+@pytest.mark.parametrize(("side", "alive"), [(4, 2), (8, 2), (16, 2), (32, 5)])
+def test_it_warns_in_the_dead_zone_and_only_there(side, alive):
     panel = explore(0, "CLAHE", kernel_size=side).panels[0]
     strictest = au.clahe(panel.chosen.pixels, side, 0.0001)
-    for clip_limit in np.arange(1, 41) / 200:
+    for clip_limit in (0.002, 0.0035, 0.0045, *np.arange(1, 41) / 200):
         panel.controls["clip_limit"].value = clip_limit
         warned = "Dead zone" in text(panel.readout)
         assert warned == np.array_equal(panel.result, strictest)
         if warned:
-            assert f"below 2/{side**2} = {2 / side**2:g} is 1 pixel" in text(panel.readout)
+            assert f"below {alive}/{side**2} = {alive / side**2:.3g} gives" in text(panel.readout)
 
 
 def test_two_settings_of_one_image_are_compared():

@@ -14,7 +14,6 @@ from benchmarks import optional, report, transforms
 from benchmarks.optional import KORNIA, SIMPLEITK, TORCHVISION
 from benchmarks.peers import (
     ALBUMENTATIONS,
-    FLOOR,
     KERAS,
     KORNIA_RS,
     NAME,
@@ -22,6 +21,7 @@ from benchmarks.peers import (
     OURS,
     PEERS,
     PILLOW,
+    PLAIN_LOOP,
     SKIMAGE,
     Peer,
 )
@@ -69,7 +69,7 @@ def levels(result, side):
     )
 
 
-@pytest.mark.parametrize("peer", [p for p in ALL if p.values[0].name != FLOOR])
+@pytest.mark.parametrize("peer", [p for p in ALL if p.values[0].name != PLAIN_LOOP])
 def test_a_peer_does_what_we_do_in_its_own_way(peer):
     needs(peer)
     side, apart, untouched = 96, [], []
