@@ -41,7 +41,9 @@ class Personal:
     """
 
     def __init__(self, student: str, assignment: str, folder: str | os.PathLike = ".") -> None:
-        self.student = unicodedata.normalize("NFKC", str(student)).strip().casefold()
+        text = "" if student is None else unicodedata.normalize("NFKC", str(student)).casefold()
+        text = unicodedata.normalize("NFKC", text)  # which casefold may have left
+        self.student = "".join(c for c in text if unicodedata.category(c) != "Cf").strip()
         if not self.student:
             raise ValueError(
                 "got no student id; write yours between the quotes of STUDENT and run that cell"
@@ -85,8 +87,11 @@ def find_class_file(folder: str | os.PathLike) -> Path:
 def read_class_file(path: str | os.PathLike) -> dict[str, Any]:
     """What is the same for a class: ``year``, any number, and where its ``images`` come from."""
     try:
-        settings = json.loads(Path(path).read_text("utf-8"))
-        return {"year": int(settings["year"]), "images": str(settings["images"])}
+        settings = json.loads(Path(path).read_text("utf-8-sig"))
+        year, images = int(settings["year"]), settings["images"]
+        if not (isinstance(images, str) and images):
+            raise ValueError(f"images is {images!r}")
+        return {"year": year, "images": images}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f'{path} is no class file ({error!r}), expected {{"year": 2026, "images": "patches"}}; '

@@ -392,8 +392,8 @@ def _holds_numbers(images):
 def _wrong_dtype(images, value_range):
     kind, size = images.dtype.kind, images.dtype.itemsize
     top = {1: 255, 2: 65535}.get(size) if kind == "u" else None
-    least, most = value_range or (0, 65535)
-    if kind == "f" or (top and least <= 0 and top <= most):
+    least, most = value_range or (0, top)
+    if kind == "f" or (top and (least, most) == (0, top)):
         return None
     came, expected = f"dtype {images.dtype}", "uint8 in 0..255, uint16 in 0..65535 or float in 0..1"
     low = high = -1
@@ -470,6 +470,8 @@ def _wrong_values(images, low, high, value_range):
     outside = max(least - low, high - most) / (most - least)  # so much of the range
     if outside <= TOLERANCE:
         return None
+    digits = 6 if outside > 1e-4 else 9  # or 1.000001 would read as 1
+    ends = f"{low:.{digits}g} to {high:.{digits}g}"
     clip = "clip what a step before left outside", f"np.clip(images, {least:g}, {most:g})"
     if value_range:
         fits = next((r for r in RANGES if r[0] <= low and high <= r[1]), None)
@@ -478,7 +480,7 @@ def _wrong_values(images, low, high, value_range):
         is_clip = outside <= 0.1 and high >= least + 0.1 * (most - least)  # and not another range
         advice, code = clip if is_clip else (advice, code)
         expected = f"the value_range {least:g} to {most:g}"
-        return Fault(f"values from {low:.6g} to {high:.6g}", expected, advice, code)
+        return Fault(f"values from {ends}", expected, advice, code)
     from_zero = low >= -high / 5  # but for what a spline may add
     advice, code = _first(
         (outside <= 0.1, *clip),
@@ -493,7 +495,7 @@ def _wrong_values(images, low, high, value_range):
     )
     if images.dtype.itemsize == 2:  # which 65535 is too large for
         code = code.replace("images", "images.astype(np.float32)")
-    return Fault(f"floats from {low:.6g} to {high:.6g}", "0..1", advice, code)
+    return Fault(f"floats from {ends}", "0..1", advice, code)
 
 
 # ---- the other arguments

@@ -106,9 +106,10 @@ class Dataset:
         given = self.class_names if classes is None else classes
         names = tuple(given) if np.iterable(given) else (given,)
         unknown = [n for n in names if not isinstance(n, str) or n not in self.class_names]
-        if unknown or len(set(names)) < max(len(names), 1):
+        if unknown or len({*names}) < max(len(names), 1) or isinstance(given, set | frozenset):
             raise ValueError(
-                f"got classes={classes!r}, expected different ones among {self.class_names}"
+                f"got classes={classes!r}, expected a list of different ones among "
+                f"{self.class_names}"
             )
         labels = [self.class_names.index(name) for name in names]
         rng = None if seed is None else np.random.default_rng(seed)

@@ -27,7 +27,7 @@ except ModuleNotFoundError as missing:
 
 import augment_utils as au
 from augment_utils import datasets
-from augment_utils.contrast import COLORS
+from augment_utils.contrast import COLORS, LARGEST_TILE_SIDE
 from augment_utils.plotting import GREY, plot_histograms, to_png
 
 TRANSFORMS: dict[str, tuple[Callable[..., np.ndarray] | None, list[str]]] = {
@@ -156,7 +156,10 @@ class Panel(widgets.HBox):
             "high": percentile(98, min=51, max=100),
             "color": widgets.Dropdown(options=list(COLORS), value="value", **look),
             "kernel_size": widgets.IntSlider(
-                max(8, min(sides) // 8), min=4, max=max(8, *sides), **look
+                max(8, min(sides) // 8),
+                min=4,
+                max=max(8, min(sides), min(max(sides), LARGEST_TILE_SIDE)),
+                **look,
             ),
             "clip_limit": widgets.FloatLogSlider(0.03, min=-3, max=0, step=0.02, **look),
         }

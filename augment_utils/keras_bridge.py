@@ -5,6 +5,7 @@ import functools
 import hashlib
 import mmap
 import multiprocessing
+import operator
 import os
 import re
 import reprlib
@@ -57,7 +58,7 @@ def as_preprocessing_function(
     -------
     callable
         (H, W, C) float in ``value_range`` to a new array of the same shape, dtype and range;
-        uint8 and uint16 too, if their range lies in it, rounded. It can be pickled if the
+        uint8 and uint16 too, if the range is theirs, rounded. It can be pickled if the
         transform can. With a seed it keeps a table of 16 MB: from some 100,000 different
         images on, one may be counted with another, so that the order plays a part.
 
@@ -170,6 +171,13 @@ def check_probability(probability: float) -> None:
         )
 
 
+def check_seed(seed: int | None) -> int | None:
+    try:
+        return None if seed is None else operator.index(seed)
+    except TypeError:
+        raise TypeError(f"got seed={seed!r}, expected an int or None, such as `seed=0`") from None
+
+
 class _Bridge:
     """A function of images in a range; the transform gets some of them, in 0..1."""
 
@@ -188,11 +196,15 @@ class _Bridge:
         return self._in_range(image, ends) if self.choose(image) else np.array(image)
 
     def _in_range(self, images, ends):
-        low, high = self.value_range
+        (low, high), dtype = self.value_range, images.dtype
+        if dtype == np.float16:  # too coarse to reckon with
+            images = images.astype(np.float32)
         if ends and ends[1] <= 1 and low >= 0 and high > 2 and not self.warned:
             self._warn_of_another_range(images)
         result = self._checked(np.clip((images - low) / (high - low), 0, 1)) * (high - low) + low
-        return (np.rint(result) if images.dtype.kind == "u" else result).astype(images.dtype)
+        if dtype == np.float16:
+            result = np.clip(result, -65504, 65504)
+        return (np.rint(result) if dtype.kind == "u" else result).astype(dtype)
 
     def _warn_of_another_range(self, images):
         # more than half of them fractions: no dark picture of whole grey levels
@@ -209,7 +221,8 @@ class _Bridge:
     def _checked(self, images):
         """What the transform makes of them, if it keeps shape, dtype and range."""
         result = self.transform(images)
-        if isinstance(result, np.ndarray) and result.shape == images.shape:
+        is_array = isinstance(result, np.ndarray) and not isinstance(result, np.ma.MaskedArray)
+        if is_array and result.shape == images.shape:
             if result.dtype == images.dtype and images.dtype.kind == "u":
                 return result
             if result.dtype.kind == images.dtype.kind == "f":
@@ -228,6 +241,7 @@ class _DatasetMap(_Bridge):
         parts = tf.nest.flatten(element)
         ranks = [tf.TensorShape(getattr(part, "shape", ())).rank for part in parts]
         places = [place for place, rank in enumerate(ranks) if rank not in (0, 1, 2)]
+        places = [place for place in places if ranks[place] == 4] or places  # no key points
         is_one = places and isinstance(parts[places[0]], (tf.Tensor, tf.Variable, np.ndarray))
         if not is_one or (isinstance(element[0], Mapping) and len(places) > 1):
             raise TypeError(_wrong_element(element, parts, places, _name(self.transform)))
@@ -258,7 +272,7 @@ class _Chooser:
         if not isinstance(by, str) or by not in ("content", "order"):
             raise ValueError(f"got by={by!r}, expected content or order, such as `by='content'`")
         self.probability, self.by = probability, by
-        self.key = None if seed is None else str(seed).encode()[:64]
+        self.key = None if seed is None else str(check_seed(seed)).encode()[:64]
         self.counts = self._table()
 
     def __call__(self, image):
@@ -266,7 +280,8 @@ class _Chooser:
             return self.probability == 1
         draw = os.urandom(8)
         if self.key is not None:
-            what = np.ascontiguousarray(image).data if self.by == "content" else b""
+            same = self.by == "content"
+            what = np.ascontiguousarray(image).view(np.uint8).data if same else b""
             content = hashlib.blake2b(what, key=self.key).digest()
             again = content + str(self._count(content)).encode()
             draw = hashlib.blake2b(again, key=self.key, digest_size=8).digest()
@@ -348,7 +363,7 @@ def _wrong_element(element, parts, places, name):
     advice, code = "grey images need a last axis", f"{bridge}(images[..., None])"
     if places:
         came, advice = f"a dict of {[*element[0]]}", "say which are the images"
-        key = next(key for key, part in element[0].items() if part is parts[places[0]])
-        code = f"images | {{{key!r}: {bridge}(images[{key!r}])}}"
-    code = f"lambda images{more}: ({code}{more})"
+        keys = [key for key, part in element[0].items() if part is parts[places[0]]]
+        code = f"images | {{{keys[0]!r}: {bridge}(images[{keys[0]!r}])}}" if keys else ""
+    code = f"lambda images{more}: ({code}{more})" if code else ""
     return str(Fault(came, "images, (N, H, W, C) or (H, W, C), in an element", advice, code))

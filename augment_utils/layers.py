@@ -26,7 +26,7 @@ from augment_utils.contrast import (
     check_percentiles,
     sides_of_tile,
 )
-from augment_utils.keras_bridge import check_probability, check_range, quiet_startup
+from augment_utils.keras_bridge import check_probability, check_range, check_seed, quiet_startup
 from augment_utils.kernels import BIN_WIDTH, BINS, TOP_LEVEL
 
 with quiet_startup():
@@ -74,6 +74,7 @@ class ContrastLayer(keras.layers.Layer):
         check_probability(probability)
         self.color, self.value_range = check_color(color), check_range(value_range)
         self.probability = probability
+        seed = check_seed(seed)
         own = {"value_range": self.value_range, "probability": probability, "seed": seed}
         self.settings = settings | own
         self.seed_generator = keras.random.SeedGenerator(seed) if probability < 1 else None
@@ -81,12 +82,15 @@ class ContrastLayer(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | self.settings
 
+    def compute_output_shape(self, images_shape: Any, *_: Any, **__: Any) -> Any:
+        return images_shape
+
     def compute_output_spec(self, images: Any, training: bool | None = None) -> Any:
         return keras.KerasTensor(images.shape, self._checked(images))
 
     def call(self, images: Any, training: bool | None = None) -> Any:
         dtype = self._checked(images)
-        if self.probability < 1 and not training:
+        if (self.probability < 1 and not training) or images.shape[0] == 0:
             return ops.cast(images, dtype)
         batch = ops.reshape(images, (-1, *images.shape[-3:]))
         (low, high), top = self.value_range, 255 if dtype == "uint8" else 1
@@ -117,6 +121,8 @@ class ContrastLayer(keras.layers.Layer):
             raise ValueError(f"got shape {shape}, expected 1 or 3 channels, as the last axis")
         if dtype != "uint8" and not keras.backend.is_float_dtype(dtype):
             raise TypeError(f"got {dtype}, expected uint8 in 0..255 or float in {self.value_range}")
+        if dtype != "uint8" and self.compute_dtype == "float16" and self.value_range[1] > 65504:
+            raise ValueError(f"{self.value_range} is too wide for float16: `dtype='float32'`")
         return "uint8" if dtype == "uint8" else self.compute_dtype
 
     def _transformed(self, levels, top, shape):
@@ -143,10 +149,12 @@ class ContrastStretching(ContrastLayer):
         super().__init__(settings, color, value_range, probability, seed, **kwargs)
 
     def _transformed(self, levels, top, shape):
+        least, most = _ends(levels)
+        levels = levels if top == 255 else _precise(levels)  # for a narrow range
         low, high = (_percentile(levels, self.settings[end]) for end in ("low", "high"))
         stretched = (ops.clip(levels, low, high) - low) / ops.where(low < high, high - low, 1)
-        least, most = _ends(levels)
-        return ops.where(low < high, stretched, low / top), least == most
+        new = ops.where(low < high, stretched, low / top)
+        return ops.cast(new, "float32"), least == most
 
 
 @register
@@ -195,6 +203,8 @@ class CLAHE(ContrastLayer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
+        if isinstance(kernel_size, np.ndarray):  # which no configuration could keep
+            kernel_size = kernel_size.tolist()
         sides_of_tile(kernel_size, (1, 1))
         settings = {"kernel_size": kernel_size, "clip_limit": clip_limit}
         super().__init__(settings, "value", value_range, probability, seed, **kwargs)

@@ -59,18 +59,18 @@ def plot_images(
     columns : int or None
         None: all in one row, up to 8.
     """
-    _refuse_unless_good(images, titles)
+    titles = _refuse_unless_good(images, titles)
     columns = columns or min(len(images), 8)
     rows = -(-len(images) // columns)
     side = min(9 / columns, 2.6)
-    lines = max((title.count("\n") + 1 for title in titles or ()), default=0)
+    lines = max(title.count("\n") + 1 for title in titles) if any(titles) else 0
     title_height = 0.1 + 0.16 * lines if lines else 0  # inches
     size = columns * side, rows * (side + title_height)
     fig, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
     for i, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
-        _draw_image(axis, image, titles[i] if titles is not None else "", min(10, 6 + 2 * side))
+        _draw_image(axis, image, titles[i], min(10, 6 + 2 * side))
     return fig
 
 
@@ -87,7 +87,7 @@ def plot_histograms(
     channels : bool
         For colour images: one curve each for R, G and B instead of HSV's V.
     """
-    _refuse_unless_good(images, titles)
+    titles = _refuse_unless_good(images, titles)
     size = max(2.3 * len(images), 4.6), 4.2
     fig, axes = plt.subplots(
         2, len(images), figsize=size, layout="constrained", squeeze=False, height_ratios=(1.1, 1)
@@ -124,7 +124,7 @@ def to_png(fig: Figure, dpi: float = DPI) -> bytes:
 
 
 def _refuse_unless_good(images, titles):
-    """One image is a sequence too: of its rows."""
+    """The titles as they are drawn. One image is a sequence too: of its rows."""
     shape = getattr(images, "shape", None)
     if len(images) == 0 or (shape and (len(shape) < 3 or (len(shape) == 3 and shape[2] in (1, 3)))):
         raise ValueError(f"got images of shape {shape or ()}, expected several; of one: `[image]`")
@@ -134,6 +134,9 @@ def _refuse_unless_good(images, titles):
         )
     for image in images:
         refuse_unless_good(image)
+        if len(image.shape) == 4:
+            raise ValueError(f"got a batch of shape {image.shape}, expected images: `[*batch]`")
+    return [""] * len(images) if titles is None else [str(title) for title in titles]
 
 
 def _draw_image(axis, image, title, fontsize=10.0):
@@ -170,4 +173,4 @@ def _for_show(image):
     """16 bits as the floats that they stand for."""
     if image.dtype == np.uint8:
         return image
-    return image / 65535 if image.dtype == np.uint16 else np.clip(image, 0, 1)
+    return image / 65535 if image.dtype.kind == "u" else np.clip(image, 0, 1).astype(float)

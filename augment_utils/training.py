@@ -19,7 +19,7 @@ from augment_utils.contrast import (
     histogram_equalization,
 )
 from augment_utils.datasets import Dataset
-from augment_utils.keras_bridge import as_dataset_map, quiet_startup
+from augment_utils.keras_bridge import as_dataset_map, check_seed, quiet_startup
 
 if TYPE_CHECKING:  # slow to import
     import keras
@@ -56,31 +56,22 @@ CONDITIONS = {
 # Study A is the post's experiment repaired, study B has ten classes. `sizes` maps the number
 # of images drawn, a tenth of which validates, to epochs; `corrupted` is how many of the test
 # images are scored under each corruption too (0: none). Study C trains nothing and looks at
-# `sizes` test images. Studies D to G train on all images drawn, for an answer of networks that
-# have learned: all images, few, exact and re-encoded ones, another network. `seeds` are 0, 1, ...
+# `sizes` test images. `seeds` are 0, 1, ...
 TIERS: dict[str, dict[str, dict]] = {
     "smoke": {
         "A": {"sizes": {60: 1}, "seeds": 2, "test": 40, "corrupted": 0},
         "B": {"sizes": {100: 1}, "seeds": 2, "test": 100, "corrupted": 20},
         "C": {"sizes": (20,), "seeds": 2},
-        **{key: {"sizes": {400: 1}, "seeds": 2, "test": 100, "corrupted": 40} for key in "DEG"},
-        "F": {"sizes": {400: 1}, "seeds": 2, "test": 100, "corrupted": 0},
     },
     "class": {
         "A": {"sizes": {4_000: 10}, "seeds": 3, "test": 2_000, "corrupted": 0},
         "B": {"sizes": {1_000: 8}, "seeds": 3, "test": 500, "corrupted": 200},
         "C": {"sizes": (500,), "seeds": 3},
-        **{key: {"sizes": {1_000: 8}, "seeds": 2, "test": 500, "corrupted": 200} for key in "DEG"},
-        "F": {"sizes": {1_000: 8}, "seeds": 2, "test": 500, "corrupted": 0},
     },
     "paper": {
         "A": {"sizes": {10_000: 10, 2_000: 10}, "seeds": 10, "test": 2_000, "corrupted": 0},
         "B": {"sizes": {10_000: 15, 1_000: 30}, "seeds": 5, "test": 10_000, "corrupted": 2_000},
         "C": {"sizes": (2_000,), "seeds": 5},
-        "D": {"sizes": {50_000: 14}, "seeds": 6, "test": 10_000, "corrupted": 2_000},
-        "E": {"sizes": {2_000: 240}, "seeds": 8, "test": 10_000, "corrupted": 2_000},
-        "F": {"sizes": {5_170: 60}, "seeds": 8, "test": 1_017, "corrupted": 0},
-        "G": {"sizes": {50_000: 14}, "seeds": 4, "test": 10_000, "corrupted": 2_000},
     },
 }
 MODELS = {"A": "the_posts_cnn", "B": "small_cnn"}
@@ -375,7 +366,12 @@ def published_runs() -> tuple[str, dict[tuple[str, int, str], dict[str, Use]]]:
 
 
 def accuracy(model: "keras.Model", images: np.ndarray, labels: np.ndarray) -> float:
-    """Share of the images, uint8, whose most probable class is their label's."""
+    """Share of the images, uint8, whose most probable class is their label's, (N,) int."""
+    if np.shape(labels) != (len(images),) or images.dtype != np.uint8:
+        raise ValueError(
+            f"got {images.dtype} images and labels of shape {np.shape(labels)}, expected uint8 "
+            f"and ({len(images)},), such as `labels.ravel()`"
+        )
     parts = [images[i : i + 500].astype(np.float32) / 255 for i in range(0, len(images), 500)]
     predicted = [np.argmax(model(part, training=False), axis=1) for part in parts]
     return float(np.mean(np.concatenate(predicted) == labels))
@@ -385,6 +381,8 @@ def make_model(
     study: str, split: Split, condition: Condition, epochs: int, seed: int
 ) -> "keras.Model":
     """The study's model; the seed decides its first weights, the same under each condition."""
+    if study not in MODELS:
+        raise ValueError(f"got study={study!r}, expected one of {', '.join(MODELS)}")
     _keras().utils.set_random_seed(seed)  # which decides the order of tf.data's batches, too
     classes = len(np.unique(split.y_train))
     if study == "B":
@@ -395,7 +393,7 @@ def make_model(
 
 def _seeds(seed):
     """One for each layer that draws random numbers; None for each, which is Keras' choice."""
-    draws = random.Random(seed)
+    draws = random.Random(check_seed(seed))
     while True:
         yield None if seed is None else draws.randint(1, 10**9)
 

@@ -35,6 +35,19 @@ CLEAN = "clean"
 ALL_CORRUPTIONS = CORRUPTIONS | MORE_CORRUPTIONS | LOCAL_CORRUPTIONS
 CORRUPTED = [f"{name} {severity}" for name in ALL_CORRUPTIONS for severity in SEVERITIES]
 
+SMOKE = {"sizes": {400: 1}, "seeds": 2, "test": 100, "corrupted": 40}
+CLASS = {"sizes": {1_000: 8}, "seeds": 2, "test": 500, "corrupted": 200}
+TIERS = {  # as training.TIERS; every image drawn is trained on
+    "smoke": {study: SMOKE for study in "DEFG"},
+    "class": {study: CLASS for study in "DEFG"},
+    "paper": {
+        "D": {"sizes": {50_000: 14}, "seeds": 6, "test": 10_000, "corrupted": 2_000},
+        "E": {"sizes": {2_000: 240}, "seeds": 8, "test": 10_000, "corrupted": 2_000},
+        "F": {"sizes": {5_170: 60}, "seeds": 8, "test": 1_017, "corrupted": 0},
+        "G": {"sizes": {50_000: 14}, "seeds": 4, "test": 10_000, "corrupted": 2_000},
+    },
+}
+
 
 class Arm(NamedTuple):
     """What is done to the images, which are bytes; the result goes to the network as v / 255."""

@@ -359,7 +359,7 @@ def _load(source):
 
 
 def _plan(tier, study):
-    return training.TIERS[tier][study]
+    return (fair if study in fair.STUDIES else training).TIERS[tier][study]
 
 
 def sizes_of(run: Run) -> dict[str, int | None]:

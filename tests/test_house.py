@@ -18,7 +18,7 @@ MAY_IMPORT = {  # folder: from which others
     "book": {"augment_utils", "tools"},
     "notebooks": {"augment_utils"},
 }
-MOST_FILES, MOST_LINES = 12, 3_800
+MOST_FILES, MOST_LINES = 12, 3_820
 
 
 def sources(folder):

@@ -79,13 +79,27 @@ def test_patches_are_not_taken_for_cifar10(here, monkeypatch):
         Personal("anna", "one").image()
 
 
-@pytest.mark.parametrize("student", ["", "  "])
+def test_capitals_and_invisible_signs_make_no_other_student(here):
+    for one, other in (("Anna", "anna"), ("Γαΐα", "Γαΐα".upper()), ("ann", "\ufeffann")):
+        assert Personal(one, "one").student == Personal(other, "one").student
+
+
+def test_a_class_file_may_begin_with_a_byte_order_mark(here):
+    path = here / classroom.CLASS_FILE
+    path.write_text(path.read_text("utf-8"), "utf-8-sig")
+    assert Personal("anna", "one").image().shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize("student", ["", "  ", "\u200b", None])
 def test_no_id_is_refused(here, student):
     with pytest.raises(ValueError, match="got no student id; write yours"):
         Personal(student, "one")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"year": "x", "images": "patches"}', '{"year": 1}'])
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"year": "x", "images": "patches"}', '{"year": 1}', '{"year": 1, "images": ""}'],
+)
 def test_what_is_no_class_file_is_refused(here, text):
     (here / classroom.CLASS_FILE).write_text(text)
     with pytest.raises(ValueError, match=r"class\.json is no class file"):

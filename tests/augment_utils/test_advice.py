@@ -192,6 +192,7 @@ CALLS = {  # name: a call that takes what the message says as keywords
     "too large a tile": lambda **kw: au.clahe(RGB, **{"kernel_size": 10**6} | kw),
     "probability": lambda **kw: bridge(**{"probability": 50} | kw),
     "by": lambda **kw: bridge(**{"by": "luck"} | kw),
+    "seed": lambda **kw: bridge(**{"seed": "today"} | kw),
     "no range": lambda **kw: bridge(**{"value_range": (255, 0)} | kw),
     "another range": lambda **kw: bridge(**{"value_range": (0, 1)} | kw)(IMAGE),
     "a range of 16 bits": lambda **kw: bridge(**kw)(IMAGE * 257),

@@ -450,6 +450,7 @@ def test_a_random_subset_depends_on_its_seed_alone(whole):
         ({"classes": ("cat", "wolf")}, "wolf"),
         ({"classes": ("cat", "cat")}, "different ones"),
         ({"classes": ()}, "different ones"),
+        ({"classes": {"cat", "dog"}}, "expected a list of"),
     ],
 )
 def test_impossible_subsets_are_refused(whole, arguments, message):

@@ -309,3 +309,50 @@ def test_what_a_transform_refuses_reaches_the_reader_of_the_dataset(real_images)
     floats = tf.data.Dataset.from_tensors(real_images.astype(np.float32))
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"value_range=\(0, 255\)"):
         list(floats.map(as_dataset_map(clahe)))
+
+
+# ---- what people have brought
+
+
+@pytest.mark.parametrize("value_range", [(0, 256), (0, 65535), (-100, 300)])
+def test_bytes_in_another_range_are_refused_and_never_wrap_round(real_images, value_range):
+    bridge = as_preprocessing_function(contrast_stretching, value_range=value_range)
+    with pytest.raises(TypeError, match=r"pass their range: `value_range=\(0, 255\)`"):
+        bridge(real_images[0])
+
+
+def test_float16_is_reckoned_with_as_float32(real_images):
+    function = as_preprocessing_function(clahe)
+    coarse, fine = (function(real_images[0].astype(dtype)) for dtype in ("f2", "f4"))
+    assert coarse.dtype == np.float16 and np.abs(coarse - fine).max() <= 0.07
+    wide = as_preprocessing_function(clahe, value_range=(0, 65535))
+    assert np.isfinite(wide((real_images[0] * 200.0).astype("f2"))).all()
+
+
+def test_a_transform_that_masks_pixels_is_refused(real_images):
+    def masked(image):
+        return np.ma.masked_less(clahe(image), 0.5)
+
+    bridge = as_preprocessing_function(masked, value_range=(0, 1))
+    with pytest.raises(ValueError, match=r"got a masked array from masked.*\.filled\(0\)"):
+        bridge(real_images[0] / 255)
+
+
+def test_key_points_beside_a_batch_are_no_images(real_images):
+    points = np.random.default_rng(0).random((len(real_images), 17, 3))
+    dataset = tf.data.Dataset.from_tensors((points, real_images)).map(as_dataset_map(clahe))
+    ((same, images),) = dataset.as_numpy_iterator()
+    assert np.array_equal(same, points) and np.array_equal(images, clahe(real_images))
+
+
+def test_images_inside_a_dict_in_a_dict_are_refused_in_words(real_images):
+    inner = {"image": real_images, "mask": real_images}
+    with pytest.raises(TypeError, match=r"got a dict of \['in'\], expected images"):
+        tf.data.Dataset.from_tensors({"in": inner}).map(as_dataset_map(clahe))
+
+
+def test_a_seed_is_a_whole_number():
+    as_preprocessing_function(clahe, probability=0.5, seed=np.int64(3))
+    for seed in ("a", 1.5, np.random.RandomState(1)):
+        with pytest.raises(TypeError, match="expected an int or None"):
+            as_preprocessing_function(clahe, probability=0.5, seed=seed)

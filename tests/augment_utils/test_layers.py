@@ -301,3 +301,41 @@ def test_what_is_outside_the_range_or_not_a_number_is_clipped(name, real_images)
     floats[1, 3:5], clipped[1, 3:5] = np.nan, 0
     layer, _ = made(name)
     assert np.array_equal(layer(floats), layer(clipped))
+
+
+# ---- what people have brought
+
+
+def test_each_frame_of_a_video():
+    video = keras.Input((2, 32, 32, 3))
+    assert keras.layers.TimeDistributed(CLAHE())(video).shape == (None, 2, 32, 32, 3)
+
+
+def test_a_tile_from_an_array_is_saved_and_loaded(tmp_path):
+    model = keras.Sequential([keras.Input((32, 32, 3)), CLAHE(np.array([5, 6]))])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert [*loaded.layers[0].get_config()["kernel_size"]] == [5, 6]
+
+
+def test_whites_beyond_float16_are_refused():
+    layer = CLAHE(value_range=(0, 65535), dtype="mixed_float16")
+    with pytest.raises(ValueError, match="too wide for float16: `dtype='float32'`"):
+        layer.build((None, 8, 8, 3)) or layer(np.zeros((1, 8, 8, 3), "f4"))
+
+
+def test_a_narrow_range_is_stretched_as_by_the_function():
+    images = (0.5 + 0.02 * np.random.default_rng(0).random((2, 32, 32, 3))).astype("f4")
+    settings = {"low": 99.9, "high": 100, "color": "value"}
+    layer = ContrastStretching(**settings, value_range=(0, 1))
+    assert np.abs(layer(images) - au.contrast_stretching(images, **settings)).max() <= 1 / 255
+
+
+def test_a_batch_of_no_images_comes_back():
+    assert CLAHE()(np.zeros((0, 8, 8, 3), "f4")).shape == (0, 8, 8, 3)
+
+
+def test_a_seed_may_be_numpys():
+    assert CLAHE(probability=0.5, seed=np.int64(3)).get_config()["seed"] == 3
+    with pytest.raises(TypeError, match="expected an int or None"):
+        CLAHE(seed="a")

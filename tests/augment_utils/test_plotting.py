@@ -117,3 +117,24 @@ def test_one_image_or_none_is_no_row_of_images(real_images, plot):
     with pytest.raises(ValueError, match="got 2 images and 1 titles"):
         plot_images(real_images[:2], ["one"])
     assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("titles", [np.array(["a", "b"]), [3, 1]])
+def test_titles_may_be_an_array_or_labels(real_images, titles):
+    fig = plot_images(real_images[:2], titles)
+    assert [axis.get_title() for axis in fig.axes] == [str(title) for title in titles]
+    plot_histograms(real_images[:2], titles)
+
+
+@pytest.mark.parametrize("form", [plot_images, plot_histograms])
+def test_batches_among_the_images_are_refused(real_images, form):
+    with pytest.raises(ValueError, match=r"got a batch of shape .* expected images: `\[\*batch\]`"):
+        form([real_images[:2], real_images[:2]], ["a", "b"])
+
+
+def test_the_order_of_bytes_changes_no_picture(real_images):
+    wide = real_images[0].astype(np.uint16) * 257
+    drawn = [
+        plot_images([i]).axes[0].get_images()[0].get_array() for i in (wide, wide.astype(">u2"))
+    ]
+    assert np.array_equal(*drawn) and drawn[0].max() <= 1

@@ -301,3 +301,15 @@ def test_without_a_table_it_says_where_one_is(alone, address):
     alone(address)
     with pytest.raises(FileNotFoundError, match="copy it from the folder results"):
         training.published_runs()
+
+
+def test_labels_of_another_shape_and_floats_are_refused():
+    x, y = patches().x_test[:4], patches().y_test[:4]
+    for images, labels in ((x, y[:, np.newaxis]), (x, y[:3]), (x / 255, y)):
+        with pytest.raises(ValueError, match=r"expected uint8 and \(4,\), such as `labels\.ravel"):
+            training.accuracy(None, images, labels)
+
+
+def test_a_model_of_no_study_is_refused():
+    with pytest.raises(ValueError, match="got study='b', expected one of A, B"):
+        training.make_model("b", None, None, 1, 0)

@@ -106,7 +106,7 @@ def whole_study(study, shares):
     """Made up, with what a record has beside its answers."""
     (real, *_) = compare.published_records()
     model = {"name": "fast_cnn", "parameters": 280_288, "precision": "float32"}
-    seeds = training.TIERS["paper"][study]["seeds"]
+    seeds = fair.TIERS["paper"][study]["seeds"]
     made = records(shares, seeds=seeds, study=study)
     return [
         {**real, **record, "model": model, "run": {**real["run"], **record["run"]}}
