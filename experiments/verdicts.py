@@ -174,7 +174,8 @@ class Headline(NamedTuple):
     clean: dict[str, list[Verdict]]  # the uses of contrast against none, by word and star
     clahe: Verdict  # against none, clean images
     standardization: Verdict  # against none, under lost contrast
-    local: list[Verdict]  # CLAHE and AHE against none, where the light is local
+    local: list[Verdict]  # AHE and CLAHE against none, where the light is local
+    jitter: Verdict  # the same of jitter, which the plan does not ask
     ends: dict[str, list[Verdict]]  # lowest and highest arm against none, as the figure has them
 
 
@@ -195,9 +196,10 @@ def headline(records: Sequence[dict]) -> Headline | None:
         verdict = found[Question(use, "none", "clean")]
         clean.setdefault(verdict.word + verdict.star, []).append(verdict)
     (gain,) = verdicts(own, [Question("standardization", "none", "contrast")])
+    (jitter,) = verdicts(own, [Question("jitter", "none", "local light")])
     lost = [found[Question(use, "standardization", "contrast")] for use in ("HE channel", "CLAHE")]
     local, rivals = (
-        [found[Question(use, rival, "local light")] for use in ("CLAHE", "AHE")]
+        [found[Question(use, rival, "local light")] for use in ("AHE", "CLAHE")]
         for rival in ("none", "standardization")
     )
     ends = {}
@@ -208,7 +210,7 @@ def headline(records: Sequence[dict]) -> Headline | None:
         "better" not in {word.rstrip("*") for word in clean}
         and "worse*" in clean
         and gain.word == "better"
-        and all(verdict.word + verdict.star in ("equal*", "worse*") for verdict in lost)
+        and all(verdict.word != "better" for verdict in lost)
         and all(verdict.word + verdict.star == "better*" for verdict in local + rivals)
     ):
         raise ValueError(
@@ -217,7 +219,7 @@ def headline(records: Sequence[dict]) -> Headline | None:
         )
     none = 100 * np.mean([*correct(own, "none", "clean").values()])
     clahe = found[Question("CLAHE", "none", "clean")]
-    return Headline(float(none), clean, clahe, gain, local, ends)
+    return Headline(float(none), clean, clahe, gain, local, jitter, ends)
 
 
 def against_none(records: list[dict], under: str) -> list[Verdict]:
