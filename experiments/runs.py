@@ -30,7 +30,7 @@ from tools import ROOT
 from tools.files import make_writable, write_json
 from tools.pages import machine
 
-PACKAGES = ("numpy", "scikit-image", "numba", "tensorflow", "keras")
+PACKAGES = ("numpy", "scikit-image", "numba", "pillow", "tensorflow", "keras")
 PROTOCOL = 1  # to be raised when a run does something else than before: old records don't count
 RUNS = ROOT / "results" / "runs"  # the records of the published tables
 ELSEWHERE = ROOT / "results" / "elsewhere"  # of runs done again on another kind of processor
@@ -45,9 +45,8 @@ CONDITIONS = {  # of studies A and B, in the order of the tables
 CLEAN, SAME = fair.CLEAN, "clean, the same images"
 ONE_AT_A_TIME = threading.Lock()  # TensorFlow's seed is the process's: a worker may have threads
 # What is known of a data set's pixels, by the first digits of its fingerprint.
-MIXED = "5258b9d3514d"
 FIDELITY = {
-    MIXED: "50,000 and 10,000 images in CIFAR-10's order; exact pixels at 6,187 of them, "
+    "5258b9d3514d": "50,000 and 10,000 images in CIFAR-10's order; exact pixels at 6,187 of them, "
     "the first 1,000 of both splits among these, and elsewhere a JPEG re-encoding of CIFAR-10 "
     "(median PSNR 30 dB), so other accuracies than on the official file are possible",
     "6f91fbfefe0b": "5,170 and 1,017 images of CIFAR-10 with its exact pixels, the first 1,000 of "
@@ -205,12 +204,15 @@ def run_all(
     folder = Path(folder)
     make_writable(folder)
     dataset = _load(source)
-    if dataset.fingerprint.startswith(MIXED) and any(run.study == "F" for run in runs):
-        raise ValueError(
-            "got a file in which most images are re-encoded already, and study F, which compares "
-            "exact pixels with re-encoded ones; set AUGMENT_DATA to a file of exact images, or "
-            "leave F out: --study D, for one"
-        )
+    there = len(dataset.x_train), len(dataset.x_test)
+    for run in runs:
+        wanted = run.images, sizes_of(run).get("test")
+        if (run.tier, run.study) == ("paper", "F") and there != wanted:
+            raise ValueError(
+                f"got {there[0]:,} and {there[1]:,} images, and study F asks for its own "
+                f"{wanted[0]:,} and {wanted[1]:,} of exact pixels; set AUGMENT_DATA to a file of "
+                "these, or leave F out: --study D, for one"
+            )
     missing = [run for run in runs if not record_path(folder, run, dataset).exists()]
     done = len(runs) - len(missing)
     failed: list[tuple[Run, str]] = []

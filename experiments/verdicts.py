@@ -10,7 +10,7 @@ import numpy as np
 
 from augment_utils.corruptions import LOCAL_CORRUPTIONS
 from experiments import fair, runs
-from experiments.compare import LEVEL, circumstances, corrupted, holm, p_values_of, quantile
+from experiments.compare import LEVEL, MARGIN, circumstances, corrupted, holm, p_values_of, quantile
 from tools.pages import markdown_table
 
 DRAWS = 2_000  # of the bootstrap
@@ -126,15 +126,20 @@ def _redrawn(count):
 
 def whole_seeds(records: Sequence[dict], study: str) -> list[dict]:
     """A study's records of the seeds that have run with every arm."""
-    own = [record for record in records if record["run"]["study"] == study]
+    own = by_plan(records, study)
     runs_of = Counter(record["run"]["seed"] for record in own)
     return [r for r in own if runs_of[r["run"]["seed"]] == len(fair.STUDIES[study].arms)]
 
 
+def by_plan(records: Sequence[dict], study: str) -> list[dict]:
+    """A study's records, but for those of other words in plan.md."""
+    digest = fair.plan_digest(study)
+    return [r for r in records if r["run"]["study"] == study and r["plan"] == digest]
+
+
 def is_complete(records: Sequence[dict], study: str) -> bool:
     """Whether every planned run of a study has its record."""
-    planned = runs.grid("paper", [study])
-    return len(planned) == sum(record["run"]["study"] == study for record in records)
+    return len(runs.grid("paper", [study])) == len(by_plan(records, study))
 
 
 def measures(
@@ -173,9 +178,9 @@ class Headline(NamedTuple):
     none: float  # accuracy on clean test images, in percent
     clean: dict[str, list[Verdict]]  # the uses of contrast against none, by word and star
     clahe: Verdict  # against none, clean images
-    standardization: Verdict  # against none, under lost contrast
     local: list[Verdict]  # AHE and CLAHE against none, where the light is local
-    jitter: Verdict  # the same of jitter, which the plan does not ask
+    of_ahe: list[Verdict]  # AHE against none, where it gains least and most of these
+    exploratory: list[Verdict]  # jitter there; standardization under contrast and fog
     ends: dict[str, list[Verdict]]  # lowest and highest arm against none, as the figure has them
 
 
@@ -195,23 +200,27 @@ def headline(records: Sequence[dict]) -> Headline | None:
     for use in USES:
         verdict = found[Question(use, "none", "clean")]
         clean.setdefault(verdict.word + verdict.star, []).append(verdict)
-    (gain,) = verdicts(own, [Question("standardization", "none", "contrast")])
-    (jitter,) = verdicts(own, [Question("jitter", "none", "local light")])
-    lost = [found[Question(use, "standardization", "contrast")] for use in ("HE channel", "CLAHE")]
-    local, rivals = (
-        [found[Question(use, rival, "local light")] for use in ("AHE", "CLAHE")]
-        for rival in ("none", "standardization")
+    local = [found[Question(use, "none", "local light")] for use in ("AHE", "CLAHE")]
+    unasked = (
+        ("jitter", "local light"),
+        ("standardization", "contrast"),
+        ("standardization", "fog"),
     )
+    exploratory = verdicts(own, [Question(arm, "none", under) for arm, under in unasked])
+    of_ahe = verdicts(own, [Question("AHE", "none", under) for under in LOCAL_CORRUPTIONS])
+    of_ahe.sort(key=lambda verdict: verdict.difference)
     ends = {}
     for under in FIGURE:
         against = sorted(against_none(own, under), key=lambda verdict: verdict.difference)
         ends[under] = [against[0], against[-1]]
+    (control,) = verdicts(own, [Question("none", "nothing", "clean")])
     if not (
-        "better" not in {word.rstrip("*") for word in clean}
+        control.word == "better"
+        and all(verdict.high < MARGIN for rows in clean.values() for verdict in rows)
+        and "better" not in {word.rstrip("*") for word in clean}
         and "worse*" in clean
-        and gain.word == "better"
-        and all(verdict.word != "better" for verdict in lost)
-        and all(verdict.word + verdict.star == "better*" for verdict in local + rivals)
+        and all(verdict.word + verdict.star == "better*" for verdict in local)
+        and exploratory[1].word == "better" != exploratory[2].word
     ):
         raise ValueError(
             "the records do not say what the sentences in experiments/templates/headline.*.md say: "
@@ -219,7 +228,8 @@ def headline(records: Sequence[dict]) -> Headline | None:
         )
     none = 100 * np.mean([*correct(own, "none", "clean").values()])
     clahe = found[Question("CLAHE", "none", "clean")]
-    return Headline(float(none), clean, clahe, gain, local, jitter, ends)
+    ahe = [of_ahe[0], of_ahe[-1]]
+    return Headline(float(none), clean, clahe, local, ahe, exploratory, ends)
 
 
 def against_none(records: list[dict], under: str) -> list[Verdict]:
@@ -252,12 +262,13 @@ def _page(records, study):
     seeds = {run.seed for run in planned}
     own = whole_seeds(records, study)
     whole = {record["run"]["seed"] for record in own}
-    found = verdicts(own, questions(study))
-    over = "The study is complete." if whole == seeds else "Its headline waits for the rest."
+    # who looks often sees something: no verdict before the last run
+    found = verdicts(own, questions(study)) if whole == seeds else []
+    over = "The study is complete." if found else "Its verdicts wait for the rest."
     return {
         "name": study,
         "title": fair.plan_text(study)[1].partition("\n")[0],
-        "done": sum(record["run"]["study"] == study for record in records),
+        "done": len(by_plan(records, study)),
         "runs": len(planned),
         "seeds": len(whole),
         "planned": len(seeds),
@@ -276,7 +287,7 @@ def in_words(verdict: Verdict) -> str:
 
 def _control(records):
     (found,) = verdicts(records, [Question("none", "nothing", "clean")])
-    return f"The control, none against nothing: {found.word}{found.star}, {in_words(found)} points."
+    return f"The control, none against nothing: {found.word}, {in_words(found)} points."
 
 
 def _questions(found):

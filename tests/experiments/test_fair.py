@@ -1,7 +1,8 @@
 """Studies D to G: arms, batches, records, and their plan."""
 
+import contextlib
 import subprocess
-from datetime import UTC, datetime
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -123,10 +124,9 @@ def test_study_f_changes_the_pixels_of_both_splits_and_nothing_else():
         assert (exact, other) == (fair.ARMS[name], fair.ARMS[name]._replace(quality=75))
 
 
-def test_study_f_refuses_a_file_in_which_most_pixels_are_re_encoded(monkeypatch, tmp_path):
-    monkeypatch.setattr(runs, "MIXED", PATCHES.fingerprint[:12])
-    with pytest.raises(ValueError, match=r"study F.*set AUGMENT_DATA to a file of exact images"):
-        runs.run_all(runs.grid("smoke", "F"), tmp_path, "patches")
+def test_study_f_refuses_another_file_than_its_own(tmp_path):
+    with pytest.raises(ValueError, match=r"got 5,000 and 1,000 images, and study F .* --study D"):
+        runs.run_all(runs.grid("paper", "F"), tmp_path, "patches")
 
 
 def test_resnet20_has_its_layers_and_repeats_with_its_seed():
@@ -150,20 +150,30 @@ def test_records_follow_the_plan_that_stands():
         run = record["run"]
         assert record["plan"] == fair.plan_digest(run["study"])
         assert run["condition"] in fair.STUDIES[run["study"]].arms
-        assert record["data"]["fingerprint"].startswith(runs.MIXED) == (run["study"] != "F")
+        known = runs.FIDELITY[record["data"]["fingerprint"][:12]]
+        assert known.startswith("5,170" if run["study"] == "F" else "50,000")
         assert record["model"]["precision"] == "float32"
 
 
-def test_the_plan_was_committed_before_the_first_record():
-    git = ["git", "-C", ROOT, "log", "--reverse", "--format=%ct", "-S"]
-    for study in {r["run"]["study"] for r in RECORDS} or pytest.skip("there is no record yet"):
-        title = fair.plan_text(study)[1].partition("\n")[0]
-        found = subprocess.run(
-            [*git, f"## {title}", "--", "experiments/plan.md"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if found.returncode or not found.stdout:
-            pytest.skip("there is no history here, as in a download")
-        planned = datetime.fromtimestamp(int(found.stdout.split()[0]), UTC)
-        first = min(r["finished"] for r in RECORDS if r["run"]["study"] == study)
-        assert planned < datetime.fromisoformat(first)
+def git(*arguments):
+    done = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else pytest.skip("there is no history here")
+
+
+def test_the_plan_was_committed_before_the_first_record(monkeypatch, tmp_path):
+    """The words that the records carry, before the first of them began."""
+    if not RECORDS or git("rev-parse", "--is-shallow-repository") == "true":
+        pytest.skip("there is no record yet, or no history, as in a download")
+    planned = {}
+    monkeypatch.setattr(fair, "PLAN", tmp_path / "plan.md")
+    for line in git(
+        "log", "--reverse", "--format=%H %ct", "--", "experiments/plan.md"
+    ).splitlines():
+        commit, seconds = line.split()
+        fair.PLAN.write_text(git("show", f"{commit}:experiments/plan.md"), "utf-8")
+        for study in fair.STUDIES:
+            with contextlib.suppress(ValueError):  # a study that it did not have yet
+                planned.setdefault(fair.plan_digest(study), int(seconds))
+    for record in RECORDS:
+        finished = datetime.fromisoformat(record["finished"]).timestamp()
+        assert planned[record["plan"]] < finished - record["seconds"]

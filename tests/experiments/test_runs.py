@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from augment_utils import contrast, corruptions, load_photo_patches
-from experiments.runs import Run, grid, perform, read_records, record_path, run_all
+from experiments.runs import PACKAGES, Run, grid, perform, read_records, record_path, run_all
 from tests.common import call, python, wait_for
 
 PATCHES = load_photo_patches()
@@ -95,7 +95,7 @@ def test_a_record_says_all_that_defines_it():
     }
     assert record["data"]["fingerprint"] == PATCHES.fingerprint
     assert record["data"]["name"] == "photo patches (not CIFAR-10)"
-    assert set(record["versions"]) == {"numpy", "scikit-image", "numba", "tensorflow", "keras"}
+    assert set(record["versions"]) == {*PACKAGES}
     assert set(record["machine"]) == {"processor", "threads", "system", "python"}
     assert record["model"] == {"name": "small_cnn", "parameters": 71_242}
     assert record["sizes"] == {"test": 100, "corrupted": 20, "epochs": 1, "batch": 64}
