@@ -21,10 +21,11 @@ from tools.files import write_file
 ROSTER = "roster.csv"  # columns: student, and what there is of name, email, lms_id, login, section
 TIMESTAMP = "timestamp.txt"  # nbgrader's, beside a notebook: when it was handed in
 GUARDED = "=+-@\t\r"  # what a spreadsheet takes for the beginning of a formula
-# Name_1234567_assignsubmission_file_, Moodle's; namename_LATE_123_4567_file.ipynb, Canvas'
-LMS_NAMES = (
-    re.compile(r"(?P<name>[^/]+)_(?P<lms_id>\d+)_assignsubmission_(?:file|onlinetext)_?[^/]*"),
-    re.compile(r"(?P<name>[^/_]+)_(?:LATE_)?(?P<lms_id>\d+)_\d+_[^/]+", re.IGNORECASE),
+# Name_1234567_assignsubmission_file_; the number is the submission's, and says nothing of who it is
+MOODLE = re.compile(r"(?P<name>.+)_\d+_assignsubmission_(?:file|onlinetext).*", re.DOTALL)
+# namename_LATE_123_4567_file.ipynb: the student's ID, and the file's
+CANVAS = re.compile(
+    r"(?P<name>[^_]+)_(?P<late>LATE_)?(?P<lms_id>\d+)_(?P<file>\d+)_.+", re.IGNORECASE | re.DOTALL
 )
 
 
@@ -152,13 +153,16 @@ def _unpack(file, folder):
 
 
 def _who(name, people):
-    """The student's id: by the LMS's number, the name, the address, the login, or the id itself."""
-    found = next((m for pattern in LMS_NAMES if (m := pattern.fullmatch(name))), None)
-    begin = re.split(r"[_ ]", Path(name).stem)[0]
-    for key, text in [
-        *([("lms_id", found["lms_id"]), ("name", found["name"])] if found else []),
-        *((key, one) for key in ("student", "login", "email") for one in (Path(name).stem, begin)),
-    ]:
+    """The student's id: by an LMS's name for a file, or by the id, login or address itself."""
+    if found := MOODLE.fullmatch(name):
+        pairs = [(key, found["name"]) for key in ("name", "student", "login", "email")]
+    else:
+        found = CANVAS.fullmatch(name)
+        pairs = [("lms_id", found["lms_id"]), ("name", found["name"])] if found else []
+        begin = re.split(r"[_ ]", Path(name).stem)[0]
+        keys = ("student", "login", "email")
+        pairs += [(key, one) for key in keys for one in (Path(name).stem, begin)]
+    for key, text in pairs:
         matching = [p["student"] for p in people if p.get(key) and _alike(p[key], text)]
         if len(matching) == 1:
             return matching[0]

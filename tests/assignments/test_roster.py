@@ -113,6 +113,16 @@ def test_two_students_of_one_name_are_not_guessed(folder, tmp_path_factory):
     assert roster.collect(folder, ONE, download)[0] == ["cd5678"]
 
 
+def test_moodles_number_is_nobodys_id(folder, tmp_path_factory):
+    download = tmp_path_factory.mktemp("download")
+    (download / "Somebody Else_71_assignsubmission_file_").mkdir()  # 71 is Anna's ID in Canvas
+    (download / "Somebody Else_71_assignsubmission_file_" / "x.ipynb").write_text("not Anna's")
+    (download / "Wei Zhang_72_assignsubmission_file_x.ipynb").write_text("Wei's")
+    (download / "emile la_8_assignsubmission_file_x.ipynb").write_text("a name, and no login")
+    collected, unknown = roster.collect(folder, ONE, download)[:2]
+    assert collected == ["0042"] and len(unknown) == 2
+
+
 def test_the_command_names_what_belongs_to_nobody(folder, tmp_path_factory):
     (folder / "source" / ONE).mkdir()
     (folder / "source" / ONE / f"{ONE}.ipynb").write_text("{}")
