@@ -28,7 +28,7 @@ from traitlets.config import PyFileConfigLoader
 
 from assignments import judge, sandbox, submission, worker
 from assignments.judge import Part, grade_id
-from assignments.roster import handed_in_at, late_rule, read_roster, write_tables
+from assignments.roster import check_class_file, handed_in_at, late_rule, read_roster, write_tables
 from assignments.sandbox import Sandbox
 from assignments.submission import STUDENT_LINE, Submission
 from augment_utils.classroom import CLASS_FILE, Personal
@@ -161,9 +161,8 @@ def grade(
             f"ASSIGNMENT/ASSIGNMENT.ipynb, where ASSIGNMENT is one of {', '.join(names)}"
         )
     make_writable(course)
-    read_roster(course)  # what is wrong with it, or with the rule, is said before the work
-    for name in names:
-        late_rule(course, name)
+    read_roster(course)  # what is wrong with it, or with the class file, is said before the work
+    check_class_file(course, names)
     results = {}
     with contextlib.ExitStack() as stack:
         api = _nbgrader(course)

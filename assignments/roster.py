@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from assignments.submission import same_id
-from augment_utils.classroom import CLASS_FILE
+from augment_utils.classroom import CLASS_FILE, read_class_file
 from tools.files import write_file
 
 ROSTER = "roster.csv"  # columns: student, and what there is of name, email, lms_id, login, section
@@ -55,21 +55,41 @@ def late_rule(course: Path, assignment: str) -> Late:
     ValueError
         It says something else than a time with its zone, and numbers.
     """
-    settings = json.loads((course / CLASS_FILE).read_text("utf-8"))
-    deadline = settings.get("deadlines", {}).get(assignment)
-    rule = settings.get("late", {})
     try:
+        settings = json.loads((course / CLASS_FILE).read_text("utf-8-sig"))
+        deadline = settings.get("deadlines", {}).get(assignment)
+        rule = settings.get("late", {})
         when = datetime.fromisoformat(deadline) if deadline else None
         if when and when.tzinfo is None:
             raise ValueError("a time without its zone")
         keys = ("grace_minutes", "points_a_day", "at_most") if rule else ()
         return Late(when, *(float(rule[key]) for key in keys))
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"{course / CLASS_FILE} has no rule for what is late ({error!r}), expected "
             f'"deadlines": {{"{assignment}": "2026-12-01T23:59+01:00"}}, '
             '"late": {"grace_minutes": 10, "points_a_day": 2, "at_most": 10}'
         ) from error
+
+
+def check_class_file(course: Path, assignments: Sequence[str]) -> None:
+    """See that the course's class file can be read, and what it says of the assignments.
+
+    Raises
+    ------
+    ValueError
+        It cannot; or it has a deadline for what is no assignment.
+    """
+    file = course / CLASS_FILE
+    read_class_file(file)
+    for name in assignments:
+        late_rule(course, name)
+    deadlines = json.loads(file.read_text("utf-8-sig")).get("deadlines", {})
+    if unknown := sorted(set(deadlines) - set(assignments)):
+        raise ValueError(
+            f"{file} has deadlines for {', '.join(unknown)}, expected some of "
+            f"{', '.join(assignments)}"
+        )
 
 
 def handed_in_at(folder: Path) -> datetime | None:

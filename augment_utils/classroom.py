@@ -92,7 +92,7 @@ def read_class_file(path: str | os.PathLike) -> dict[str, Any]:
         if not (isinstance(images, str) and images):
             raise ValueError(f"images is {images!r}")
         return {"year": year, "images": images}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise ValueError(
             f'{path} is no class file ({error!r}), expected {{"year": 2026, "images": "patches"}}; '
             "take it from the assignment's folder again"

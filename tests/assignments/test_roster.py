@@ -3,12 +3,13 @@
 import csv
 import json
 import os
+import re
 import zipfile
 from datetime import datetime, timedelta
 
 import pytest
 
-from assignments import roster
+from assignments import course, roster
 from assignments.course import Graded
 from augment_utils.classroom import CLASS_FILE
 from tests.common import call
@@ -193,6 +194,32 @@ def test_a_rule_that_says_nothing_is_refused(folder, wrong):
     (folder / CLASS_FILE).write_text(json.dumps({"year": 1, "images": "patches", **wrong}))
     with pytest.raises(ValueError, match="has no rule for what is late"):
         roster.late_rule(folder, ONE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", "null", '{"year": 2026}', '{"year": 1e999, "images": "patches"}'),
+        '{"year": 1, "images": "patches", "deadlines": []}',
+        '{"year": 1, "images": "patches", "late": "no"}',
+        '{"year": 1, "images": "patches", "deadlines": {"2_unknown": "2026-12-01T23:59Z"}}',
+    ],
+)
+def test_a_broken_class_file_is_named_and_nobody_gets_0_for_it(folder, text):
+    (folder / "source" / ONE).mkdir()
+    (folder / "source" / ONE / f"{ONE}.ipynb").write_text("{}")
+    (folder / "submitted" / "ab1234" / ONE).mkdir(parents=True)
+    (folder / CLASS_FILE).write_text(text)
+    with pytest.raises(ValueError, match=re.escape(str(folder / CLASS_FILE))):
+        course.grade(folder)
+    assert not (folder / "grades").exists()
+
+
+def test_a_class_file_may_begin_with_a_byte_order_mark(folder):
+    settings = {"year": 1, "images": "patches", "deadlines": {ONE: DEADLINE.isoformat()}}
+    (folder / CLASS_FILE).write_text(json.dumps(settings), "utf-8-sig")
+    roster.check_class_file(folder, [ONE])
+    assert roster.late_rule(folder, ONE).deadline == DEADLINE
 
 
 # ---- tables
