@@ -9,6 +9,7 @@ import re
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -142,16 +143,24 @@ def collect(course: Path, assignment: str, download: Path) -> tuple[list[str], l
     -------
     collected, unknown : lists of str
         The ids; and the names for which nobody was found, which are left where they are.
+
+    Raises
+    ------
+    ValueError
+        There is no roster, or the file is no zip file.
     """
+    people = read_roster(course)
+    if not people:
+        raise ValueError(f"write {course / ROSTER} first, which says whose a download is")
     with tempfile.TemporaryDirectory() as folder:
         source = download
         if download.is_file():
             source = Path(folder)
             _unpack(download, source)
-        people, collected, unknown = read_roster(course), [], []
-        entries = [path for path in sorted(source.iterdir()) if not path.name.startswith(".")]
+        collected, unknown = [], []
+        entries = _entries(source)
         if len(entries) == 1 and entries[0].is_dir() and not _who(entries[0].name, people):
-            entries = sorted(entries[0].iterdir())  # a zip file often holds one folder with all
+            entries = _entries(entries[0])  # a zip file often holds one folder with all
         newest_first = sorted(entries, key=lambda path: -path.stat().st_mtime)
         for entry in newest_first:
             student = _who(entry.name, people)
@@ -163,13 +172,24 @@ def collect(course: Path, assignment: str, download: Path) -> tuple[list[str], l
     return sorted(collected), sorted(unknown)
 
 
+def _entries(folder):
+    """What is in it, but for what systems leave there."""
+    return [p for p in sorted(folder.iterdir()) if not p.name.startswith((".", "__MACOSX"))]
+
+
 def _unpack(file, folder):
     """A zip file; with the times that it has, and nothing outside the folder."""
-    with zipfile.ZipFile(file) as archive:
-        for one in archive.infolist():
-            there = Path(archive.extract(one, folder))
-            time = datetime(*one.date_time).timestamp()
-            os.utime(there, (time, time))
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for one in archive.infolist():
+                there = Path(archive.extract(one, folder))
+                try:
+                    time = datetime(*one.date_time)
+                except ValueError:  # as zeros, where there is none
+                    time = datetime(1980, 1, 1)
+                os.utime(there, (time.timestamp(),) * 2)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise ValueError(f"{file} is no zip file ({error}); give the zip or a folder") from error
 
 
 def _who(name, people):

@@ -124,6 +124,52 @@ def test_moodles_number_is_nobodys_id(folder, tmp_path_factory):
     assert collected == ["0042"] and len(unknown) == 2
 
 
+def broken_zip(folder, how):
+    file = folder / "all.zip"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("ab1234.ipynb", "anna " * 1000)
+    data = bytearray(file.read_bytes())
+    match how:
+        case "empty":
+            data.clear()
+        case "cut":
+            del data[len(data) // 2 :]
+        case "other":
+            data = bytearray(b"{}" * 100)
+        case "damaged":
+            data[45:60] = b"\xff" * 15
+        case "locked":
+            for mark, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+                data[data.index(mark) + at] |= 1
+        case "method":
+            for mark, at in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+                data[data.index(mark) + at] = 77
+    file.write_bytes(data)
+    return file
+
+
+@pytest.mark.parametrize("how", ["empty", "cut", "other", "damaged", "locked", "method"])
+def test_what_is_no_zip_file_is_refused(folder, tmp_path_factory, how):
+    file = broken_zip(tmp_path_factory.mktemp("zip"), how)
+    with pytest.raises(ValueError, match=r"all\.zip is no zip file .*give the zip or a folder"):
+        roster.collect(folder, ONE, file)
+
+
+@pytest.mark.parametrize("date", [(1980, 0, 0), (2026, 2, 31), (1980, 15, 1)])
+def test_a_zip_file_may_have_dates_that_are_none_and_a_macs_folders(folder, tmp_path_factory, date):
+    file = tmp_path_factory.mktemp("zip") / "all.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("all/ab1234.ipynb", (*date, 0, 0, 0)), "anna")
+        archive.writestr("__MACOSX/all/._ab1234.ipynb", "?")
+    assert roster.collect(folder, ONE, file)[:2] == (["ab1234"], [])
+
+
+def test_collecting_needs_a_roster(folder):
+    (folder / roster.ROSTER).unlink()
+    with pytest.raises(ValueError, match=r"write .*roster\.csv first"):
+        roster.collect(folder, ONE, folder)
+
+
 def test_the_command_names_what_belongs_to_nobody(folder, tmp_path_factory):
     (folder / "source" / ONE).mkdir()
     (folder / "source" / ONE / f"{ONE}.ipynb").write_text("{}")
