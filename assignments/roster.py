@@ -1,5 +1,7 @@
 """The class: who is in it, what a learning management system (LMS) sent, who was late, tables."""
 
+import codecs
+import contextlib
 import csv
 import io
 import itertools
@@ -115,17 +117,38 @@ def read_roster(course: Path) -> list[dict[str, str]]:
     file = course / ROSTER
     if not file.exists():
         return []
-    head, _, rest = file.read_text("utf-8-sig").partition("\n")
-    mark = ";" if ";" in head else ","  # a spreadsheet's, where the comma is in numbers
-    names = [name.strip().lower() for name in next(csv.reader([head], delimiter=mark), [])]
-    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(rest), delimiter=mark)]
+    text = _text(file)
+    head = text.partition("\n")[0].strip()
+    mark = max(",;\t", key=head.count)  # a spreadsheet's, where the comma is in numbers
+    if head.lower().startswith("sep="):
+        mark, text = head[4:] or "\t", text.partition("\n")[2]
+    try:
+        table = list(csv.reader(io.StringIO(text, newline=""), delimiter=mark))
+    except (csv.Error, TypeError) as error:
+        raise ValueError(f"{file}: {error}; save it as CSV UTF-8") from error
+    names, *rows = [[cell.strip() for cell in row] for row in table if any(row)] or [[]]
+    names = [name.lower() for name in names]
     people = [dict(zip(names, row, strict=False)) for row in rows if any(row)]
+    if people and "student" not in names:
+        raise ValueError(f"{file} has no column `student`, only {', '.join(names)}")
     if not all(person.get("student") for person in people):
         raise ValueError(f"{file} is to have a column `student` with an id in each row")
     for at, person in enumerate(people):
         if any(same_id(person["student"], other["student"]) for other in people[:at]):
             raise ValueError(f"{file} has {person['student']} twice")
     return people
+
+
+def _text(file):
+    """In UTF-8, or as Excel writes it: UTF-16 with a mark, or a Western European Windows'."""
+    data = file.read_bytes()
+    utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    for encoding in ("utf-16",) if utf_16 else ("utf-8-sig", "cp1252"):
+        with contextlib.suppress(UnicodeDecodeError):
+            text = data.decode(encoding)
+            if "\0" not in text:
+                return re.sub(r"\r\n?", "\n", text)
+    raise ValueError(f"{file} is no text that can be read; save {ROSTER} as CSV UTF-8")
 
 
 def collect(course: Path, assignment: str, download: Path) -> tuple[list[str], list[str]]:

@@ -199,6 +199,27 @@ def test_a_spreadsheets_roster_is_read(folder):
     assert people == [{"student": "a1", "name": "Anna"}, {"student": "b2", "name": "Bo"}]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+@pytest.mark.parametrize("first", ["", "sep={}"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_roster_is_read_as_excel_writes_it(folder, encoding, mark, first, end):
+    lines = ["Student|Name", "0042|Müller – Æ", 'ß7|"Bo', 'two"', ""]
+    text = end.join([*([first] if first else []), *lines]).format(mark).replace("|", mark)
+    (folder / roster.ROSTER).write_bytes(text.encode(encoding))
+    one, two = roster.read_roster(folder)
+    assert one == {"student": "0042", "name": "Müller – Æ"} and two["student"] == "ß7"
+
+
+@pytest.mark.parametrize(
+    "data", [b"PK\x03\x04\0\0\x81", "student".encode("utf-16-le"), b"\x81\x8d"]
+)
+def test_a_roster_that_is_no_text_is_refused(folder, data):
+    (folder / roster.ROSTER).write_bytes(data)
+    with pytest.raises(ValueError, match=r"save roster\.csv as CSV UTF-8"):
+        roster.read_roster(folder)
+
+
 # ---- late
 
 
