@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from assignments.submission import same_id
-from augment_utils.classroom import CLASS_FILE, read_class_file
+from augment_utils.classroom import CLASS_FILE, plain_id, read_class_file
 from tools.files import write_file
 
 ROSTER = "roster.csv"  # columns: student, and what there is of name, email, lms_id, login, section
@@ -216,20 +216,30 @@ def _unpack(file, folder):
 
 
 def _who(name, people):
-    """The student's id: by an LMS's name for a file, or by the id, login or address itself."""
+    """The student's id: by an LMS's name for a file, or by the id, login or address it begins with.
+
+    None where that is nobody, or could be two.
+    """
     if found := MOODLE.fullmatch(name):
-        pairs = [(key, found["name"]) for key in ("name", "student", "login", "email")]
-    else:
-        found = CANVAS.fullmatch(name)
-        pairs = [("lms_id", found["lms_id"]), ("name", found["name"])] if found else []
-        begin = re.split(r"[_ ]", Path(name).stem)[0]
-        keys = ("student", "login", "email")
-        pairs += [(key, one) for key in keys for one in (Path(name).stem, begin)]
-    for key, text in pairs:
-        matching = [p["student"] for p in people if p.get(key) and _alike(p[key], text)]
-        if len(matching) == 1:
-            return matching[0]
-    return None
+        return _only(p for p in people if _alike(p.get("name", ""), found["name"]))
+    if found := CANVAS.fullmatch(name):
+        known = _only(p for p in people if same_id(p.get("lms_id", ""), found["lms_id"]))
+        nameless = [p for p in people if not p.get("lms_id")]
+        known = known or _only(p for p in nameless if _alike(p.get("name", ""), found["name"]))
+        if known:
+            return known
+    text, lengths = plain_id(name), []
+    for person in people:
+        keys = {plain_id(person.get(key, "")) for key in ("student", "login", "email")} - {""}
+        begins = [k for k in keys if text.startswith(k) and not text[len(k) : len(k) + 1].isalnum()]
+        lengths.append(max(map(len, begins), default=0))
+    longest = max(lengths, default=0)
+    return _only(p for p, n in zip(people, lengths, strict=True) if n == longest > 0)
+
+
+def _only(people):
+    ids = [person["student"] for person in people]
+    return ids[0] if len(ids) == 1 else None
 
 
 def _alike(one, other):

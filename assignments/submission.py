@@ -2,14 +2,13 @@
 
 import json
 import re
-import unicodedata
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
 from assignments.judge import grade_id
-from augment_utils.classroom import CLASS_FILE, read_class_file
+from augment_utils.classroom import CLASS_FILE, plain_id, read_class_file
 
 STUDENT_LINE = re.compile(r"^STUDENT\s*=\s*(['\"])(.*?)\1", re.MULTILINE)
 LARGEST = 50 << 20  # bytes of a notebook: nobody's own work is larger
@@ -55,11 +54,7 @@ class Submission:
 
 def same_id(one: str, other: str) -> bool:
     """Whether two ids mean the same student."""
-
-    def plain(text):
-        return unicodedata.normalize("NFKC", text).strip().casefold()
-
-    return plain(one) == plain(other)
+    return plain_id(one) == plain_id(other)
 
 
 def _find_notebook(folder):

@@ -41,9 +41,7 @@ class Personal:
     """
 
     def __init__(self, student: str, assignment: str, folder: str | os.PathLike = ".") -> None:
-        text = "" if student is None else unicodedata.normalize("NFKC", str(student)).casefold()
-        text = unicodedata.normalize("NFKC", text)  # which casefold may have left
-        self.student = "".join(c for c in text if unicodedata.category(c) != "Cf").strip()
+        self.student = "" if student is None else plain_id(str(student))
         if not self.student:
             raise ValueError(
                 "got no student id; write yours between the quotes of STUDENT and run that cell"
@@ -73,6 +71,13 @@ class Personal:
     def _number(self, what):
         text = json.dumps([self._class["year"], self.assignment, self.student, what])
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+def plain_id(student: str) -> str:
+    """An id without what does not matter in it: capitals, spaces around it, invisible signs."""
+    text = unicodedata.normalize("NFKC", student).casefold()
+    text = unicodedata.normalize("NFKC", text)  # which casefold may have left
+    return "".join(c for c in text if unicodedata.category(c) != "Cf").strip()
 
 
 def find_class_file(folder: str | os.PathLike) -> Path:

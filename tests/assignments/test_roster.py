@@ -70,7 +70,7 @@ BY_ID = {
 }
 BY_ADDRESS = {
     "submissions/anna@example.org_1.ipynb": "anna",
-    "submissions/emile work.ipynb": "emile",
+    "submissions/emile.v2 work.ipynb": "emile",
     "submissions/nobody@example.org.ipynb": "unknown",
 }
 
@@ -119,9 +119,49 @@ def test_moodles_number_is_nobodys_id(folder, tmp_path_factory):
     (download / "Somebody Else_71_assignsubmission_file_").mkdir()  # 71 is Anna's ID in Canvas
     (download / "Somebody Else_71_assignsubmission_file_" / "x.ipynb").write_text("not Anna's")
     (download / "Wei Zhang_72_assignsubmission_file_x.ipynb").write_text("Wei's")
-    (download / "emile la_8_assignsubmission_file_x.ipynb").write_text("a name, and no login")
+    (download / "Emile Else_8_assignsubmission_file_x.ipynb").write_text("a name, and no login")
     collected, unknown = roster.collect(folder, ONE, download)[:2]
     assert collected == ["0042"] and len(unknown) == 2
+
+
+MANY = """\
+student,name,email,login,lms_id
+ab1234,Anna Bäcker,,anna.baecker,
+anna,Anna Other,,,
+Müller 7,,,,
+ef_90,,emile@example.org,,
+ef,,,,
+x[1],,,,
+1,Ann Lee,,,71
+"""
+WHOSE = {
+    "ab1234-work.ipynb": "ab1234",
+    "AB1234": "ab1234",
+    "ab12345.ipynb": None,
+    "anna.baecker": "ab1234",
+    "anna.baeckers": "anna",
+    "anna.ipynb": "anna",
+    "annabel": None,
+    "Anna (2).ipynb": "anna",
+    "Müller 7 work.ipynb": "Müller 7",
+    "Mu\u0308ller 7": "Müller 7",
+    "Müller 71.ipynb": None,
+    "ef_90_work.ipynb": "ef_90",
+    "ef_90_2_work.ipynb": "ef_90",
+    "ef_9.ipynb": "ef",
+    "emile@example.org": "ef_90",
+    "emile@example.org.ipynb": "ef_90",
+    "x[1] v1.2.ipynb": "x[1]",
+    "leeann_71_5_x.ipynb": "1",
+    "leeann_72_5_x.ipynb": None,
+    "Anna Nobody_71_assignsubmission_file_": None,
+}
+
+
+@pytest.mark.parametrize("name", WHOSE)
+def test_a_name_belongs_to_the_longest_id_that_it_begins_with(folder, name):
+    (folder / roster.ROSTER).write_text(MANY, "utf-8")
+    assert roster._who(name, roster.read_roster(folder)) == WHOSE[name]
 
 
 def broken_zip(folder, how):
