@@ -58,8 +58,10 @@ def collect_downloads(course, assignment, download):
     if assignment not in names:
         raise click.BadParameter(f"{assignment} is none of {', '.join(names)}")
     with plain_errors():
-        collected, unknown = collect(course, assignment, download)
+        collected, unknown, left = collect(course, assignment, download)
     click.echo(f"Collected {len(collected)}: {', '.join(collected)}")
+    for text in left:
+        click.echo(f"not taken: {text}")
     for name in unknown:
         click.secho(f"nobody in the roster: {name}", fg="red", err=True)
     if unknown:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from assignments.submission import same_id
+from assignments.submission import LARGEST, notebooks_in, same_id
 from augment_utils.classroom import CLASS_FILE, plain_id, read_class_file
 from tools.files import write_file
 
@@ -102,7 +102,7 @@ def handed_in_at(folder: Path) -> datetime | None:
         time = datetime.fromisoformat(text)
         return time if time.tzinfo else time.replace(tzinfo=UTC)
     except (OSError, ValueError):
-        times = [path.stat().st_mtime for path in folder.rglob("*.ipynb")]
+        times = [path.stat().st_mtime for path in notebooks_in(folder)]
         return datetime.fromtimestamp(max(times), UTC) if times else None
 
 
@@ -151,7 +151,9 @@ def _text(file):
     raise ValueError(f"{file} is no text that can be read; save {ROSTER} as CSV UTF-8")
 
 
-def collect(course: Path, assignment: str, download: Path) -> tuple[list[str], list[str]]:
+def collect(
+    course: Path, assignment: str, download: Path
+) -> tuple[list[str], list[str], list[str]]:
     """Sort a download of an LMS into ``submitted/STUDENT/ASSIGNMENT``.
 
     Parameters
@@ -160,12 +162,13 @@ def collect(course: Path, assignment: str, download: Path) -> tuple[list[str], l
     assignment : str
     download : path
         A folder, or the zip file: Moodle's, of folders or of files; Canvas'; or any other whose
-        folders or files begin with the id of the roster.
+        folders or files begin with the id of the roster. Zip files in it are unpacked.
 
     Returns
     -------
-    collected, unknown : lists of str
-        The ids; and the names for which nobody was found, which are left where they are.
+    collected, unknown, left : lists of str
+        The ids; the names for which nobody was found; and those, with the reason, that were left
+        because they hold no notebook, or an older one.
 
     Raises
     ------
@@ -176,23 +179,38 @@ def collect(course: Path, assignment: str, download: Path) -> tuple[list[str], l
     if not people:
         raise ValueError(f"write {course / ROSTER} first, which says whose a download is")
     with tempfile.TemporaryDirectory() as folder:
-        source = download
-        if download.is_file():
-            source = Path(folder)
+        source = Path(folder) / "download"
+        if download.is_dir():
+            shutil.copytree(download, source, symlinks=True)
+        else:
             _unpack(download, source)
-        collected, unknown = [], []
+        _unpack_inner(source)
         entries = _entries(source)
-        if len(entries) == 1 and entries[0].is_dir() and not _who(entries[0].name, people):
-            entries = _entries(entries[0])  # a zip file often holds one folder with all
-        newest_first = sorted(entries, key=lambda path: -path.stat().st_mtime)
-        for entry in newest_first:
-            student = _who(entry.name, people)
+        if len(entries) == 1 and entries[0].is_dir():
+            inner = _entries(entries[0])  # a zip file often holds one folder with all
+            entries = entries if _whose(entries[0], people, assignment) else inner
+        taken: dict[str, Path] = {}
+        unknown, left = [], []
+        for entry in sorted(entries, key=_age, reverse=True):
+            student = _whose(entry, people, assignment)
             if student is None:
                 unknown.append(entry.name)
-            elif student not in collected:
-                _take(entry, course / "submitted" / student / assignment, assignment)
-                collected.append(student)
-    return sorted(collected), sorted(unknown)
+            elif not notebooks_in(entry):
+                left.append(f"{entry.name} of {student} holds no notebook")
+            elif student in taken:
+                left.append(f"{entry.name} of {student} is older than {taken[student].name}")
+            else:
+                taken[student] = entry
+        for student, entry in taken.items():
+            _take(entry, course / "submitted" / student / assignment, assignment)
+    return sorted(taken), sorted(unknown), sorted(left)
+
+
+def _age(entry):
+    """The time of its newest notebook; of several of one time, the number of Canvas' file."""
+    canvas = CANVAS.fullmatch(entry.name)
+    times = [path.stat().st_mtime for path in notebooks_in(entry)]
+    return max(times, default=0.0), int(canvas["file"]) if canvas else 0
 
 
 def _entries(folder):
@@ -202,6 +220,7 @@ def _entries(folder):
 
 def _unpack(file, folder):
     """A zip file; with the times that it has, and nothing outside the folder."""
+    folder.mkdir(exist_ok=True)
     try:
         with zipfile.ZipFile(file) as archive:
             for one in archive.infolist():
@@ -213,6 +232,29 @@ def _unpack(file, folder):
                 os.utime(there, (time.timestamp(),) * 2)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise ValueError(f"{file} is no zip file ({error}); give the zip or a folder") from error
+
+
+def _unpack_inner(source):
+    """Students' zip files, each into a folder of its name; what is none, or too large, stays."""
+    for file in [p for p in sorted(source.rglob("*")) if p.suffix.lower() == ".zip"]:
+        if not file.is_file() or file.is_symlink():
+            continue
+        with tempfile.TemporaryDirectory(dir=source.parent) as folder:
+            try:
+                with zipfile.ZipFile(file) as archive:
+                    large = sum(one.file_size for one in archive.infolist()) > LARGEST
+                if large:
+                    continue
+                _unpack(file, Path(folder) / "inner")
+            except (OSError, ValueError, zipfile.BadZipFile):
+                continue
+            file.unlink()
+            shutil.move(Path(folder) / "inner", file)
+
+
+def _whose(entry, people, assignment):
+    """Whose it is; not his whose id is the number of the assignment."""
+    return None if entry.name.removesuffix(".ipynb") == assignment else _who(entry.name, people)
 
 
 def _who(name, people):

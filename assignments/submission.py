@@ -57,11 +57,17 @@ def same_id(one: str, other: str) -> bool:
     return plain_id(one) == plain_id(other)
 
 
+def notebooks_in(place: Path) -> list[Path]:
+    """The notebooks in a folder, or the one that a file is; without what systems leave there."""
+    found = sorted(place.rglob("*")) if place.is_dir() else [place]
+    found = [path for path in found if path.suffix.lower() == ".ipynb" and path.is_file()]
+    found = [path for path in found if not (path.is_symlink() or path.name.startswith("._"))]
+    return [path for path in found if not {".ipynb_checkpoints", "__MACOSX"} & set(path.parts)]
+
+
 def _find_notebook(folder):
     """The notebook that is meant, and a remark if it has another name."""
-    name = folder.name
-    found = [path for path in sorted(folder.rglob("*.ipynb")) if path.is_file()]
-    found = [p for p in found if not p.is_symlink() and ".ipynb_checkpoints" not in p.parts]
+    name, found = folder.name, notebooks_in(folder)
     if folder / f"{name}.ipynb" in found:
         return folder / f"{name}.ipynb", []
     if len(found) != 1:

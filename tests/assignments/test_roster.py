@@ -11,6 +11,7 @@ import pytest
 
 from assignments import course, roster
 from assignments.course import Graded
+from assignments.submission import notebooks_in
 from augment_utils.classroom import CLASS_FILE
 from tests.common import call
 from tools import ROOT
@@ -88,7 +89,7 @@ def test_what_an_lms_sent_is_sorted_by_student(folder, tmp_path_factory, sent, z
             for name in sent:
                 archive.write(download / name, name)
         download = file
-    collected, unknown = roster.collect(folder, ONE, download)
+    collected, unknown, _ = roster.collect(folder, ONE, download)
     assert collected == ["ab1234", "x[1]"] and len(unknown) == 1
     for student, says in (("ab1234", "anna"), ("x[1]", "emile")):
         (notebook,) = (folder / "submitted" / student / ONE).glob("*.ipynb")
@@ -101,8 +102,63 @@ def test_of_two_by_one_student_the_newest_counts(folder, tmp_path_factory):
         file = download / f"bäckeranna_71_{number}_x.ipynb"
         file.write_text(text)
         os.utime(file, (file.stat().st_mtime - age,) * 2)
-    assert roster.collect(folder, ONE, download) == (["ab1234"], [])
+    left = ["bäckeranna_71_1_x.ipynb of ab1234 is older than bäckeranna_71_2_x.ipynb"]
+    assert roster.collect(folder, ONE, download) == (["ab1234"], [], left)
     assert (folder / "submitted/ab1234" / ONE / f"{ONE}.ipynb").read_text() == "new"
+
+
+def put(folder, name, text, age=0.0):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text)
+    os.utime(folder / name, (1.7e9 - age,) * 2)
+
+
+def test_only_what_holds_a_notebook_becomes_one(folder, tmp_path_factory):
+    download = tmp_path_factory.mktemp("download")
+    put(download, "bäckeranna_71_1_x.ipynb", "anna", age=60)
+    put(download, "bäckeranna_71_2_class.json", "{}")  # is newer
+    put(download, "Wei Zhang_9_assignsubmission_file_/answer.docx", "no notebook")
+    put(download, "Wei Zhang_9_assignsubmission_file_/.ipynb_checkpoints/x.ipynb", "nor this")
+    put(download, "max.zip", "this is no zip file")
+    collected, unknown, left = roster.collect(folder, ONE, download)
+    assert (collected, unknown) == (["ab1234"], [])
+    assert len(left) == 3 and all("holds no notebook" in text for text in left)
+    (notebook,) = (folder / "submitted" / "ab1234" / ONE).glob("*.ipynb")
+    assert notebook.read_text() == "anna"
+
+
+@pytest.mark.parametrize("name", ["ab1234.zip", "Anna Bäcker_9_assignsubmission_file_/my.ZIP"])
+def test_a_students_zip_file_is_unpacked(folder, tmp_path_factory, name):
+    download = tmp_path_factory.mktemp("download")
+    (download / name).parent.mkdir(exist_ok=True)
+    with zipfile.ZipFile(download / name, "w") as archive:
+        archive.writestr("work/x.ipynb", "anna")
+        archive.writestr("__MACOSX/work/._x.ipynb", "?")
+    assert roster.collect(folder, ONE, download) == (["ab1234"], [], [])
+    (notebook,) = notebooks_in(folder / "submitted" / "ab1234" / ONE)
+    assert notebook.read_text() == "anna"
+    assert (download / name).is_file()  # the download is as it was
+
+
+def test_of_two_folders_the_one_with_the_newest_notebook_counts(folder, tmp_path_factory):
+    download = tmp_path_factory.mktemp("download")
+    put(download, "ab1234 a/x.ipynb", "new", age=60)
+    put(download, "ab1234 b/x.ipynb", "old", age=3600)
+    put(download, "ab1234 b/notes.txt", "newest, but no notebook")
+    put(download, "bäckeranna_71_8_x.ipynb", "first of two at a time", age=9)
+    put(download, "bäckeranna_71_10_x-1.ipynb", "second", age=9)
+    collected, _, left = roster.collect(folder, ONE, download)
+    assert collected == ["ab1234"] and len(left) == 3
+    assert (folder / "submitted" / "ab1234" / ONE / f"{ONE}.ipynb").read_text() == "second"
+
+
+def test_the_number_of_an_assignment_is_nobodys_id(folder, tmp_path_factory):
+    (folder / roster.ROSTER).write_text("student\n1\n2\n")
+    download = tmp_path_factory.mktemp("download")
+    put(download, f"{ONE}/2.ipynb", "two")
+    assert roster.collect(folder, ONE, download)[0] == ["2"]
+    put(download, f"{ONE}.ipynb", "whose?")
+    assert roster.collect(folder, ONE, download)[0] == []
 
 
 def test_two_students_of_one_name_are_not_guessed(folder, tmp_path_factory):
