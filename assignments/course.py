@@ -28,7 +28,14 @@ from traitlets.config import PyFileConfigLoader
 
 from assignments import judge, sandbox, submission, worker
 from assignments.judge import Part, grade_id
-from assignments.roster import check_class_file, handed_in_at, late_rule, read_roster, write_tables
+from assignments.roster import (
+    check_class_file,
+    handed_in_at,
+    late_rule,
+    read_roster,
+    time_remark,
+    write_tables,
+)
 from assignments.sandbox import Sandbox
 from assignments.submission import STUDENT_LINE, Submission
 from augment_utils.classroom import CLASS_FILE, Personal
@@ -364,7 +371,9 @@ class _Writer:
             before = json.loads((folder / JUDGED).read_text("utf-8"))
         most = _most(nbformat.read(self._course / "release" / name / f"{name}.ipynb", 4))
         parts, remarks, had = {}, list(judged["remarks"]), {}
-        handed_in = handed_in_at(self._course / "submitted" / student / name)
+        submitted, rule = self._course / "submitted" / student / name, late_rule(self._course, name)
+        handed_in = handed_in_at(submitted)
+        remarks += time_remark(submitted, rule)
         with self._gradebook as gradebook, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its database's are its own
             gradebook.update_or_create_student(student)
@@ -373,7 +382,7 @@ class _Writer:
             for grade in notebook_there.grades:
                 part = grade.name.removeprefix("test-")
                 parts[part], had[part] = _take(grade, part, judged, before)
-            late = late_rule(self._course, name).taken_off(handed_in)
+            late = rule.taken_off(handed_in)
             late = min(late, sum(points for points in parts.values() if points))
             notebook_there.late_submission_penalty = late or None
             gradebook.db.commit()

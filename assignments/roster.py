@@ -23,6 +23,7 @@ from tools.files import write_file
 
 ROSTER = "roster.csv"  # columns: student, and what there is of name, email, lms_id, login, section
 TIMESTAMP = "timestamp.txt"  # nbgrader's, beside a notebook: when it was handed in
+UNKNOWN_TIME = "time-unknown.txt"  # what collecting writes there, where an LMS does not say it
 GUARDED = "=+-@\t\r"  # what a spreadsheet takes for the beginning of a formula
 # Name_1234567_assignsubmission_file_; the number is the submission's, and says nothing of who it is
 MOODLE = re.compile(r"(?P<name>.+)_\d+_assignsubmission_(?:file|onlinetext).*", re.DOTALL)
@@ -96,14 +97,25 @@ def check_class_file(course: Path, assignments: Sequence[str]) -> None:
 
 
 def handed_in_at(folder: Path) -> datetime | None:
-    """When: by nbgrader's file, else by the newest notebook's time."""
+    """When: by nbgrader's file, else by the newest notebook's time; None where nobody knows."""
     try:
         text = (folder / TIMESTAMP).read_text("utf-8").strip().removesuffix(" UTC")
         time = datetime.fromisoformat(text)
         return time if time.tzinfo else time.replace(tzinfo=UTC)
     except (OSError, ValueError):
+        if (folder / UNKNOWN_TIME).exists():
+            return None
         times = [path.stat().st_mtime for path in notebooks_in(folder)]
         return datetime.fromtimestamp(max(times), UTC) if times else None
+
+
+def time_remark(folder: Path, rule: Late) -> list[str]:
+    """What the teacher has to know where the time is not known: perhaps that Canvas says LATE."""
+    file = folder / UNKNOWN_TIME
+    if handed_in_at(folder) or not file.is_file():
+        return []
+    text = file.read_text("utf-8", "replace").strip()
+    return [text] if rule.deadline or "LATE" in text else []
 
 
 def read_roster(course: Path) -> list[dict[str, str]]:
@@ -299,6 +311,14 @@ def _take(entry, there, assignment):
     else:
         there.mkdir(parents=True)
         shutil.copy2(entry, there / f"{assignment}.ipynb")
+    canvas = CANVAS.fullmatch(entry.name)
+    if (canvas or MOODLE.fullmatch(entry.name)) and not (there / TIMESTAMP).exists():
+        # their zip files have the time of the download
+        text = "when it was handed in is not known, and nothing taken off"
+        text += "; Canvas says LATE" if canvas and canvas["late"] else ""
+        (there / UNKNOWN_TIME).write_text(f"{text}\n", "utf-8")
+    else:
+        (there / UNKNOWN_TIME).unlink(missing_ok=True)
 
 
 def write_tables(course: Path, results: Iterable) -> None:

@@ -345,6 +345,35 @@ def test_each_day_begun_costs_points(folder, minutes, points):
 
 
 @pytest.mark.parametrize(
+    ("name", "known", "says"),
+    [
+        ("Anna Bäcker_9_assignsubmission_file_/x.ipynb", False, "not known"),
+        ("Anna Bäcker_9_assignsubmission_file_x.ipynb", False, "not known"),
+        ("bäckeranna_71_5001_x.ipynb", False, "not known"),
+        ("bäckeranna_LATE_71_5001_x.ipynb", False, "Canvas says LATE"),
+        ("ab1234.ipynb", True, ""),
+        ("ab1234/x.ipynb", True, ""),
+    ],
+)
+def test_the_time_of_a_download_is_not_that_of_handing_in(
+    folder, tmp_path_factory, name, known, says
+):
+    download = tmp_path_factory.mktemp("download")
+    put(download, name, "anna")
+    there = folder / "submitted" / "ab1234" / ONE
+    there.mkdir(parents=True)
+    (there / roster.UNKNOWN_TIME).write_text("of before")
+    assert roster.collect(folder, ONE, download)[0] == ["ab1234"]
+    rule = roster.Late(DEADLINE, 0, 2)
+    assert (roster.handed_in_at(there) is not None) == known
+    remarks = roster.time_remark(there, rule)
+    assert len(remarks) == (not known) and says in "".join(remarks)
+    assert bool(roster.time_remark(there, roster.Late())) == ("LATE" in says)
+    (there / roster.TIMESTAMP).write_text("2026-12-02T08:15+01:00")
+    assert rule.taken_off(roster.handed_in_at(there)) == 2 and not roster.time_remark(there, rule)
+
+
+@pytest.mark.parametrize(
     "wrong",
     [
         {"deadlines": {ONE: "2026-12-01T23:59"}},
@@ -437,7 +466,15 @@ def test_no_cell_is_taken_for_a_formula(folder):
 
 def test_the_guide_tells_of_rule_and_roster_as_they_are(folder):
     guide = (ROOT / "assignments" / "README.md").read_text("utf-8")
-    for word in (*roster.Late._fields[1:2], "points_a_day", "at_most", "lms_id", "moodle.csv"):
+    for word in (
+        "cp -p",
+        "2026-12-02T08:15+01:00",
+        *roster.Late._fields[1:2],
+        "points_a_day",
+        "at_most",
+        "lms_id",
+        "moodle.csv",
+    ):
         assert word in guide
     shown = guide.partition("```json\n")[2].partition("```")[0]
     assert set(json.loads(shown)) == {"year", "images", "deadlines", "late"}
