@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import importlib.util
 import io
+import itertools
 import json
 import os
 import re
@@ -29,6 +30,7 @@ from traitlets.config import PyFileConfigLoader
 from assignments import judge, sandbox, submission, worker
 from assignments.judge import Part, grade_id
 from assignments.roster import (
+    ROSTER,
     check_class_file,
     handed_in_at,
     late_rule,
@@ -37,7 +39,7 @@ from assignments.roster import (
     write_tables,
 )
 from assignments.sandbox import Sandbox
-from assignments.submission import STUDENT_LINE, Submission
+from assignments.submission import STUDENT_LINE, Submission, same_id
 from augment_utils.classroom import CLASS_FILE, Personal
 from tools.commands import align
 from tools.files import make_writable, write_file, write_json
@@ -157,7 +159,7 @@ def grade(
     Raises
     ------
     ValueError
-        There is nothing to grade.
+        There is nothing to grade; the roster or the class file is none; a student has two folders.
     """
     course = Path(course).absolute()
     names, folders = assignments_of(course), _folders(course / "submitted")
@@ -168,8 +170,9 @@ def grade(
             f"ASSIGNMENT/ASSIGNMENT.ipynb, where ASSIGNMENT is one of {', '.join(names)}"
         )
     make_writable(course)
-    read_roster(course)  # what is wrong with it, or with the class file, is said before the work
+    people = read_roster(course)  # what is wrong with it, and these, is said before the work
     check_class_file(course, names)
+    _refuse_twins(course / "submitted")
     results = {}
     with contextlib.ExitStack() as stack:
         api = _nbgrader(course)
@@ -189,11 +192,14 @@ def grade(
             if progress:
                 progress(results[key])
     graded = [results[key] for key in sorted(results)]
+    for one in graded:
+        if people and not any(same_id(one.student, person["student"]) for person in people):
+            one.remarks.append(f"is not in {ROSTER}")
     write_tables(course, graded)
-    strangers = [path for path in folders if path.name not in names]
+    left = {path: "no assignment has this name" for path in folders if path.name not in names}
+    left |= {path: "lies in no assignment's folder" for path in _loose(course / "submitted")}
     return graded + [
-        Graded(path.parent.name, path.name, {}, {}, ["no assignment has this name"])
-        for path in strangers
+        Graded(path.parent.name, path.name, {}, {}, [remark]) for path, remark in left.items()
     ]
 
 
@@ -201,6 +207,22 @@ def _folders(submitted):
     """STUDENT/ASSIGNMENT, by listing: ids may have signs that a pattern would take for its own."""
     students = [path for path in sorted(submitted.glob("*")) if path.is_dir()]
     return [path for student in students for path in sorted(student.iterdir()) if path.is_dir()]
+
+
+def _loose(submitted):
+    """Notebooks, and zip files, beside the folders."""
+    paths = [path for folder in (submitted, *submitted.glob("*")) for path in folder.glob("*")]
+    return sorted(p for p in paths if p.suffix.lower() in (".ipynb", ".zip") and p.is_file())
+
+
+def _refuse_twins(submitted):
+    """Two folders of one student."""
+    students = [path.name for path in sorted(submitted.glob("*")) if path.is_dir()]
+    for one, other in itertools.combinations(students, 2):
+        if same_id(one, other):
+            raise ValueError(
+                f"{submitted} has folders {one} and {other}, which is the same id; make them one"
+            )
 
 
 @contextlib.contextmanager

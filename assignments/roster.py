@@ -124,7 +124,7 @@ def read_roster(course: Path) -> list[dict[str, str]]:
     Raises
     ------
     ValueError
-        It has no column ``student``, or somebody twice.
+        It is no text, has no column ``student``, an id with a slash, or somebody twice.
     """
     file = course / ROSTER
     if not file.exists():
@@ -146,6 +146,8 @@ def read_roster(course: Path) -> list[dict[str, str]]:
     if not all(person.get("student") for person in people):
         raise ValueError(f"{file} is to have a column `student` with an id in each row")
     for at, person in enumerate(people):
+        if "/" in person["student"] or person["student"] in (".", ".."):
+            raise ValueError(f"{file} has {person['student']}, which can name no folder")
         if any(same_id(person["student"], other["student"]) for other in people[:at]):
             raise ValueError(f"{file} has {person['student']} twice")
     return people

@@ -1,6 +1,7 @@
 """The assignments: released without their solutions, and graded as a fair teacher would."""
 
 import csv
+import json
 import re
 import shutil
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from assignments import course
+from assignments import course, roster
 from augment_utils import classroom
 from tests.assignments import kept_submissions
 from tests.common import call, python
@@ -343,6 +344,29 @@ def test_a_folder_of_no_assignment_is_reported_and_the_rest_is_graded(tmp_path):
     assert re.search(r"assignment one +someone .*no assignment has this name", done.stdout)
     assert "found 0 notebooks of other names" in done.stdout
     assert "is no readable notebook" in done.stdout
+
+
+def test_what_is_not_where_it_belongs_is_named(tmp_path):
+    name = NAMES[0]
+    folder = kept_submissions.build(tmp_path / "course", [name], ["no-notebook"])
+    submitted = folder / "submitted"
+    shutil.copytree(submitted / "no-notebook", submitted / "NN")
+    (folder / "roster.csv").write_text("student\nnn\n")
+    settings = {**kept_submissions.CLASS, "deadlines": {name: "2026-12-01T23:59Z"}}
+    (folder / classroom.CLASS_FILE).write_text(json.dumps(settings))
+    (submitted / "NN" / name / roster.UNKNOWN_TIME).write_text("nobody knows when")
+    for loose in ("one.ipynb", "someone/two.ipynb", "someone/three.zip"):
+        (submitted / loose).parent.mkdir(exist_ok=True)
+        (submitted / loose).write_text("{}")
+    results = {(one.student, one.assignment): one.remarks for one in course.grade(folder)}
+    assert "is not in roster.csv" in results["no-notebook", name]
+    assert "is not in roster.csv" not in results["NN", name]
+    assert "nobody knows when" in results["NN", name]
+    for loose in (("submitted", "one.ipynb"), ("someone", "two.ipynb"), ("someone", "three.zip")):
+        assert results[loose] == ["lies in no assignment's folder"]
+    (submitted / "nn").mkdir()
+    with pytest.raises(ValueError, match="has folders NN and nn, which is the same id"):
+        course.grade(folder)
 
 
 def test_nothing_to_grade_is_said(tmp_path):

@@ -281,7 +281,14 @@ def test_the_command_names_what_belongs_to_nobody(folder, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "text", ["name\nAnna\n", "student,name\na,A\n,B\n", "student\nÉva\ne\u0301va\n"]
+    "text",
+    [
+        "name\nAnna\n",
+        "student,name\na,A\n,B\n",
+        "student\nÉva\ne\u0301va\n",
+        "student\na/b\n",
+        "student\n..\n",
+    ],
 )
 def test_what_is_no_roster_is_refused(folder, text):
     (folder / roster.ROSTER).write_text(text, "utf-8")
