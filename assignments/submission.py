@@ -10,14 +10,13 @@ from nbformat import NotebookNode
 from assignments.judge import grade_id
 from augment_utils.classroom import CLASS_FILE, plain_id, read_class_file
 
-STUDENT_LINE = re.compile(r"^STUDENT\s*=\s*(['\"])(.*?)\1", re.MULTILINE)
+STUDENT_LINE = re.compile(r"^STUDENT\s*=\s*(?:(['\"])(.*?)\1|(\d+))", re.MULTILINE)
 LARGEST = 50 << 20  # bytes of a notebook: nobody's own work is larger
 # What honest work on these assignments has no use for, and cheats have
 UNUSUAL = re.compile(
     r"\b(ast_transformers|input_transformers?\w*|setprofile|settrace|_getframe|ctypes|subprocess"
     r"|socket|gradebook|sys\.modules|gc\.get_\w+|os\.(?:_exit|fork|kill|system|exec\w*)|Popen"
-    r"|f_globals|f_back|(?<![\w.])(?:eval|exec)(?=\())|/proc/|^\s*[!%]\s*(?:pip|conda)\b",
-    re.MULTILINE,
+    r"|f_globals|f_back|(?<![\w.])(?:eval|exec)(?=\())|/proc/"
 )
 
 
@@ -84,7 +83,8 @@ def _plain(text):
     for cell in content["cells"]:
         code = cell["cell_type"] == "code"
         new = nbformat.v4.new_code_cell if code else nbformat.v4.new_markdown_cell
-        nb.cells.append(new("".join(cell["source"])))
+        source = "".join(cell["source"])
+        nb.cells.append(new(source.replace("\r\n", "\n").replace("\r", "\n")))
         nb.cells[-1].id = str(cell.get("id", ""))
         mark = (cell.get("metadata") or {}).get("nbgrader")
         if isinstance(mark, dict) and isinstance(mark.get("grade_id"), str):
@@ -185,7 +185,7 @@ def _take_answers(nb, released):
 def _claims(nb, student, own_class, our_class):
     """Whose the notebook says it is, and of which class."""
     remarks = []
-    named = [m[2] for cell in nb.cells if (m := STUDENT_LINE.search(cell.source))]
+    named = [m[2] or m[3] or "" for cell in nb.cells if (m := STUDENT_LINE.search(cell.source))]
     if not any(same_id(name, student) for name in named):
         remarks.append(f"says STUDENT = {named[-1]!r:.60}" if named else "names no STUDENT")
     try:
