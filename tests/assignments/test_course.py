@@ -10,7 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from assignments import course, roster
+from assignments import course, judge, roster
+from assignments.submission import STUDENT_LINE
 from augment_utils import classroom
 from tests.assignments import kept_submissions
 from tests.common import call, python
@@ -109,6 +110,55 @@ def test_a_source_that_fails_and_a_test_that_tests_nothing_are_found(tmp_path):
     assert done.returncode == 1 and "WRONG" in done.stdout
     assert f"the released {role(tests[-1])['grade_id']} passes" in done.stderr
     assert f"the source's cell {role(tests[0])['grade_id']} fails: too hard" in done.stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_tells_what_to_hand_in_and_how_long_it_may_run(name):
+    page = " ".join(page_of(name).split())
+    cell, in_all = course.SECONDS // 60, judge.IN_ALL * course.SECONDS // 60
+    assert "hand in the `.ipynb` file" in page
+    assert f"a cell may run for {cell} minutes, and the notebook for {in_all}" in page
+
+
+PERCENT = """
+def draw(grey, draw=draw):
+    figure = draw(grey)
+    line = next(line for axis in figure.axes for line in axis.lines)
+    line.set_ydata(100 * line.get_ydata())
+    return figure"""
+DENSITY = """
+def draw(grey, draw=draw):
+    figure = draw(grey)
+    steps = next(patch for axis in figure.axes for patch in axis.patches)
+    steps.set_data(steps.get_data().values / grey.size)
+    return figure"""
+IN_PLACE = """
+def clip_histogram(histogram, limit, clip=clip_histogram):
+    result = clip(histogram, limit)
+    histogram[histogram > limit] = limit
+    return result"""
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "mistake", "says"),
+    [
+        (NAMES[0], "figure", PERCENT, "it ends at 1, and yours at 100"),
+        (NAMES[0], "figure", DENSITY, "each pixel once: 1024, and yours 1"),
+        (NAMES[1], "clip", IN_PLACE, "stays as it was: copy it first"),
+    ],
+)
+def test_a_visible_check_finds_what_costs_the_points(monkeypatch, name, part, mistake, says):
+    monkeypatch.chdir(COURSE)
+    names = {}
+    for cell in source(name).cells:
+        if role(cell).get("grade_id") == f"test-{part}":
+            exec(cell.source, names)
+            exec(mistake, names)
+            with pytest.raises(AssertionError, match=says):
+                exec(cell.source, names)
+            return
+        if cell.cell_type == "code":
+            exec(STUDENT_LINE.sub('STUDENT = "example"', cell.source), names)
 
 
 @pytest.mark.parametrize("solved", [True, False])
