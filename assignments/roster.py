@@ -129,7 +129,7 @@ def read_roster(course: Path) -> list[dict[str, str]]:
     file = course / ROSTER
     if not file.exists():
         return []
-    text = _text(file)
+    text = _text(file).lstrip("\n")
     head = text.partition("\n")[0].strip()
     mark = max(",;\t", key=head.count)  # a spreadsheet's, where the comma is in numbers
     if head.lower().startswith("sep="):
@@ -238,6 +238,9 @@ def _unpack(file, folder):
     try:
         with zipfile.ZipFile(file) as archive:
             for one in archive.infolist():
+                if not one.flag_bits & 0x800:  # a Mac's names are UTF-8, and do not say so
+                    with contextlib.suppress(UnicodeError):
+                        one.filename = one.filename.encode("cp437").decode("utf-8")
                 there = Path(archive.extract(one, folder))
                 try:
                     time = datetime(*one.date_time)
@@ -268,7 +271,7 @@ def _unpack_inner(source):
 
 def _whose(entry, people, assignment):
     """Whose it is; not his whose id is the number of the assignment."""
-    return None if entry.name.removesuffix(".ipynb") == assignment else _who(entry.name, people)
+    return None if entry.name.startswith(assignment) else _who(entry.name, people)
 
 
 def _who(name, people):
@@ -300,8 +303,8 @@ def _only(people):
 
 def _alike(one, other):
     """The same, or the words of a name in any order and without spaces, as Canvas writes it."""
-    words = re.findall(r"\w+", one.casefold())
-    joined = "".join(re.findall(r"\w+", other.casefold()))
+    words = re.findall(r"\w+", plain_id(one))
+    joined = "".join(re.findall(r"\w+", plain_id(other)))
     orders = itertools.permutations(words) if 1 < len(words) < 6 else ()
     return same_id(one, other) or any("".join(order) == joined for order in orders)
 
@@ -314,7 +317,7 @@ def _take(entry, there, assignment):
         there.mkdir(parents=True)
         shutil.copy2(entry, there / f"{assignment}.ipynb")
     canvas = CANVAS.fullmatch(entry.name)
-    if (canvas or MOODLE.fullmatch(entry.name)) and not (there / TIMESTAMP).exists():
+    if canvas or MOODLE.fullmatch(entry.name):
         # their zip files have the time of the download
         text = "when it was handed in is not known, and nothing taken off"
         text += "; Canvas says LATE" if canvas and canvas["late"] else ""

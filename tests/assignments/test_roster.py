@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import unicodedata
 import zipfile
 from datetime import datetime, timedelta
 
@@ -258,6 +259,24 @@ def test_a_zip_file_may_have_dates_that_are_none_and_a_macs_folders(folder, tmp_
         archive.writestr(zipfile.ZipInfo("all/ab1234.ipynb", (*date, 0, 0, 0)), "anna")
         archive.writestr("__MACOSX/all/._ab1234.ipynb", "?")
     assert roster.collect(folder, ONE, file)[:2] == (["ab1234"], [])
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize(
+    "name", ["Anna Bäcker_9_assignsubmission_file_/x.ipynb", "bäckeranna_71_5_x.ipynb"]
+)
+def test_a_macs_zip_file_has_names_in_utf_8_and_does_not_say_so(
+    folder, tmp_path_factory, name, form
+):
+    (folder / roster.ROSTER).write_text("student,name\nab1234,Anna Bäcker\n", "utf-8")
+    file = tmp_path_factory.mktemp("zip") / "all.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(unicodedata.normalize(form, name), "anna")
+    data = bytearray(file.read_bytes())
+    for mark, at in ((b"PK\x03\x04", 7), (b"PK\x01\x02", 9)):
+        data[data.index(mark) + at] &= ~8
+    file.write_bytes(data)
+    assert roster.collect(folder, ONE, file) == (["ab1234"], [], [])
 
 
 def test_collecting_needs_a_roster(folder):
