@@ -454,7 +454,7 @@ def _take(grade, part, judged, before):
     had = None
     if grade.manual_score is None:
         had = before.get("had", {}).get(part)
-    elif now == then:
+    elif now == then or not judged["digest"]:  # what could not be read has not changed
         waits = False
     else:
         had, grade.manual_score = grade.manual_score, None

@@ -364,6 +364,20 @@ def test_a_changed_answer_has_to_be_looked_at_again(tmp_path):
     assert (result.parts["explain"], result.remarks) == (1, [])
 
 
+def test_what_could_not_be_read_for_a_while_keeps_its_points_by_hand(tmp_path):
+    name = NAMES[0]
+    folder = kept_submissions.build(tmp_path / "course", [name], ["right"])
+    course.grade(folder)
+    by_hand(folder, name, "right", 3.0)
+    file = folder / "submitted" / "right" / name / f"{name}.ipynb"
+    whole = file.read_bytes()
+    file.write_bytes(b"")
+    assert course.grade(folder)[0].points == 3
+    file.write_bytes(whole)
+    (result,) = course.grade(folder)
+    assert (result.parts["explain"], result.points, result.waiting) == (3, 24, [])
+
+
 def test_without_bubblewrap_it_grades_and_says_what_is_not_kept_apart(tmp_path):
     folder = kept_submissions.build(tmp_path / "course", NAMES[:1], ["cdf-off-by-one"])
     nowhere = Path(sys.executable).parent  # where there is Python, and no bwrap
