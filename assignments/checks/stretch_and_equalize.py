@@ -109,7 +109,7 @@ def check_gain(student):
 
 def check_figure(student):
     for image in images(student)[:2]:
-        figure, wrong = student.figure("draw", image), None
+        figure, wrong = student.figure("draw", image), []
         for equal in student.results(equalize, image, within=1):  # ours, or their own a level off
             try:
                 only(
@@ -123,9 +123,9 @@ def check_figure(student):
                 only(figure.bars, histogram(equal.astype(np.uint8)), 0, "group of bars", what)
                 break
             except Wrong as error:
-                wrong = wrong or error
+                wrong.append(error)
         else:
-            raise wrong
+            raise wrong[0]
         if len(figure.labels) < 2:
             raise Wrong("say what the axes show")
     yield 2
