@@ -75,8 +75,7 @@ class Personal:
 
 def plain_id(student: str) -> str:
     """An id without what does not matter in it: capitals, spaces around it, invisible signs."""
-    text = unicodedata.normalize("NFKC", student).casefold()
-    text = unicodedata.normalize("NFKC", text)  # which casefold may have left
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", student).casefold())
     return "".join(c for c in text if unicodedata.category(c) != "Cf").strip()
 
 

@@ -470,8 +470,7 @@ def _wrong_values(images, low, high, value_range):
     outside = max(least - low, high - most) / (most - least)  # so much of the range
     if outside <= TOLERANCE:
         return None
-    digits = 6 if outside > 1e-4 else 9  # or 1.000001 would read as 1
-    ends = f"{low:.{digits}g} to {high:.{digits}g}"
+    ends = "{0:.{2}g} to {1:.{2}g}".format(low, high, 6 if outside > 1e-4 else 9)
     clip = "clip what a step before left outside", f"np.clip(images, {least:g}, {most:g})"
     if value_range:
         fits = next((r for r in RANGES if r[0] <= low and high <= r[1]), None)

@@ -202,8 +202,7 @@ class _Bridge:
         if ends and ends[1] <= 1 and low >= 0 and high > 2 and not self.warned:
             self._warn_of_another_range(images)
         result = self._checked(np.clip((images - low) / (high - low), 0, 1)) * (high - low) + low
-        if dtype == np.float16:
-            result = np.clip(result, -65504, 65504)
+        result = np.clip(result, -65504, 65504) if dtype == np.float16 else result
         return (np.rint(result) if dtype.kind == "u" else result).astype(dtype)
 
     def _warn_of_another_range(self, images):
@@ -280,8 +279,7 @@ class _Chooser:
             return self.probability == 1
         draw = os.urandom(8)
         if self.key is not None:
-            same = self.by == "content"
-            what = np.ascontiguousarray(image).view(np.uint8).data if same else b""
+            what = np.ascontiguousarray(image).view("u1").data if self.by == "content" else b""
             content = hashlib.blake2b(what, key=self.key).digest()
             again = content + str(self._count(content)).encode()
             draw = hashlib.blake2b(again, key=self.key, digest_size=8).digest()
