@@ -219,7 +219,7 @@ FACTS["00", "One training without contrast, one with"] = [
     ("Adadelta's rate is a thousandth of that of 2017.",
      lambda: float(keras.optimizers.Adadelta().learning_rate), pytest.approx(0.001))]
 
-FACTS["01", "One dog, nine epochs"] = [
+FACTS["01", "One dog, nine times"] = [
     ("ImageDataGenerator's documentation string says DEPRECATED, and no more.",
      lambda: type(generator()).__doc__.strip(), "DEPRECATED.")]
 FACTS["01", "One image in, one batch out"] = [
