@@ -121,7 +121,8 @@ class ContrastLayer(keras.layers.Layer):
             raise ValueError(f"got shape {shape}, expected 1 or 3 channels, as the last axis")
         if dtype != "uint8" and not keras.backend.is_float_dtype(dtype):
             raise TypeError(f"got {dtype}, expected uint8 in 0..255 or float in {self.value_range}")
-        if dtype != "uint8" and self.compute_dtype == "float16" and self.value_range[1] > 65504:
+        wide = max(map(abs, self.value_range)) > 65504  # the largest float16
+        if wide and dtype != "uint8" and self.compute_dtype == "float16":
             raise ValueError(f"{self.value_range} is too wide for float16: `dtype='float32'`")
         return "uint8" if dtype == "uint8" else self.compute_dtype
 

@@ -39,9 +39,9 @@ def published_table(records: list[dict], later: Sequence[dict] = ()) -> str:
     for record in records:
         groups.setdefault((record["run"]["study"], record["run"]["images"]), []).append(record)
     complete = {
-        s: [r for r in later if r["run"]["study"] == s]
-        for s in fair.STUDIES
-        if verdicts.is_complete(later, s)
+        study: verdicts.by_plan(later, study)
+        for study in fair.STUDIES
+        if verdicts.is_complete(later, study)
     }
     seeds = range(1 + max(record["run"]["seed"] for record in records))
     sources = [

@@ -28,7 +28,7 @@ from experiments.compare import (
 )
 from experiments.figures import FIGURES, draw_headline
 from experiments.published import published_table
-from experiments.verdicts import USES, headline, pages
+from experiments.verdicts import headline, pages
 from tools.files import write_file
 from tools.pages import figure_png, fill, markdown_table, put_between_marks
 
@@ -113,7 +113,6 @@ def values_of(records: list[dict], state: str, later: Sequence[dict] = ()) -> di
     return {
         "headline": headline(later),
         "studies": pages(later),
-        "uses": USES,
         "answer": answer(made),
         "headlines": headlines(made),
         "predictions": found,

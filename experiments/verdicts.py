@@ -176,7 +176,9 @@ class Headline(NamedTuple):
     """What study D says in two sentences."""
 
     none: float  # accuracy on clean test images, in percent
-    clean: dict[str, list[Verdict]]  # the uses of contrast against none, by word and star
+    reencoded: bool  # whether most of these images are, as far as is known
+    uses: int  # of contrast
+    clean: dict[str, list[Verdict]]  # they against none, by word and star
     clahe: Verdict  # against none, clean images
     local: list[Verdict]  # AHE and CLAHE against none, where the light is local
     of_ahe: list[Verdict]  # AHE against none, where it gains least and most of these
@@ -194,7 +196,7 @@ def headline(records: Sequence[dict]) -> Headline | None:
     """
     if not is_complete(records, "D"):
         return None
-    own = [record for record in records if record["run"]["study"] == "D"]
+    own = by_plan(records, "D")
     found = {v.question: v for v in verdicts(own, questions("D"))}
     clean: dict[str, list[Verdict]] = {}
     for use in USES:
@@ -229,7 +231,8 @@ def headline(records: Sequence[dict]) -> Headline | None:
     none = 100 * np.mean([*correct(own, "none", "clean").values()])
     clahe = found[Question("CLAHE", "none", "clean")]
     ahe = [of_ahe[0], of_ahe[-1]]
-    return Headline(float(none), clean, clahe, local, ahe, exploratory, ends)
+    reencoded = "re-encoding" in runs.FIDELITY.get(own[0]["data"]["fingerprint"][:12], "")
+    return Headline(float(none), reencoded, len(USES), clean, clahe, local, ahe, exploratory, ends)
 
 
 def against_none(records: list[dict], under: str) -> list[Verdict]:

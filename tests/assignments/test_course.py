@@ -347,12 +347,18 @@ def test_points_given_by_hand_stay_and_nothing_is_run_twice(tmp_path):
     assert course.grade(folder)[0].parts["histogram"] == 2
 
 
-def test_a_changed_answer_has_to_be_looked_at_again(tmp_path):
+@pytest.fixture
+def graded_by_hand(tmp_path):
+    """A course, and its one student's notebook, whose written answer has got 4 points."""
     name = NAMES[0]
     folder = kept_submissions.build(tmp_path / "course", [name], ["right"])
     course.grade(folder)
     by_hand(folder, name, "right", 4.0)
-    file = folder / "submitted" / "right" / name / f"{name}.ipynb"
+    return folder, folder / "submitted" / "right" / name / f"{name}.ipynb"
+
+
+def test_a_changed_answer_has_to_be_looked_at_again(graded_by_hand):
+    name, (folder, file) = NAMES[0], graded_by_hand
     change(file, "HE gives all pixels", "Nobody gives all pixels")
     for _ in range(2):
         (result,) = course.grade(folder)
@@ -364,18 +370,14 @@ def test_a_changed_answer_has_to_be_looked_at_again(tmp_path):
     assert (result.parts["explain"], result.remarks) == (1, [])
 
 
-def test_what_could_not_be_read_for_a_while_keeps_its_points_by_hand(tmp_path):
-    name = NAMES[0]
-    folder = kept_submissions.build(tmp_path / "course", [name], ["right"])
-    course.grade(folder)
-    by_hand(folder, name, "right", 3.0)
-    file = folder / "submitted" / "right" / name / f"{name}.ipynb"
+def test_what_could_not_be_read_for_a_while_keeps_its_points_by_hand(graded_by_hand):
+    folder, file = graded_by_hand
     whole = file.read_bytes()
     file.write_bytes(b"")
-    assert course.grade(folder)[0].points == 3
+    assert course.grade(folder)[0].points == 4
     file.write_bytes(whole)
     (result,) = course.grade(folder)
-    assert (result.parts["explain"], result.points, result.waiting) == (3, 24, [])
+    assert (result.parts["explain"], result.points, result.waiting) == (4, 25, [])
 
 
 def test_without_bubblewrap_it_grades_and_says_what_is_not_kept_apart(tmp_path):

@@ -319,9 +319,10 @@ def test_a_tile_from_an_array_is_saved_and_loaded(tmp_path):
 
 
 def test_whites_beyond_float16_are_refused():
-    layer = CLAHE(value_range=(0, 65535), dtype="mixed_float16")
-    with pytest.raises(ValueError, match="too wide for float16: `dtype='float32'`"):
-        layer.build((None, 8, 8, 3)) or layer(np.zeros((1, 8, 8, 3), "f4"))
+    for value_range in ((0, 65535), (-70000, 0)):
+        layer = CLAHE(value_range=value_range, dtype="mixed_float16")
+        with pytest.raises(ValueError, match="too wide for float16: `dtype='float32'`"):
+            layer(np.zeros((1, 8, 8, 3), "f4"))
 
 
 def test_a_narrow_range_is_stretched_as_by_the_function():

@@ -31,7 +31,7 @@ def published(monkeypatch):
 
 def test_the_committed_table_is_that_of_the_records():
     assert TABLE.read_bytes() == published_table(RECORDS, LATER).encode()
-    assert TABLE.stat().st_size < 400_000
+    assert TABLE.stat().st_size < 200_000
 
 
 @pytest.mark.parametrize("study", MEASURES)

@@ -178,7 +178,7 @@ def test_the_headline_waits_for_the_last_run_and_says_what_the_verdicts_say():
         "worse*": ["HE channel", "HE value", "AHE"],
     }
     assert [v.question.arm for v in found.ends["contrast"]] == ["jitter", "standardization"]
-    values = {"headline": found, "uses": verdicts.USES, "answer": None}
+    values = {"headline": found, "answer": None}
     english, chinese = (
         re.findall(r"[+-]?\d[\d.,]*\b", report.page(f"headline.{language}.md", values, "images"))
         for language in ("en", "zh")
