@@ -14,6 +14,7 @@ import contextlib
 import functools
 import os
 import shutil
+import sys
 
 import nbformat
 import nbval.kernel
@@ -87,6 +88,14 @@ def pytest_report_header():
 
 def cifar10_at_hand():
     return os.environ[AT_HAND] == "1"
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    """What a test left open is closed, for another may count its own."""
+    yield
+    if pyplot := sys.modules.get("matplotlib.pyplot"):  # if anybody has drawn
+        pyplot.close("all")
 
 
 @pytest.fixture(scope="session")

@@ -119,15 +119,8 @@ def test_one_image_or_none_is_no_row_of_images(real_images, plot):
     assert plt.get_fignums() == []
 
 
-@pytest.fixture
-def closing():
-    """Other tests count the open figures."""
-    yield
-    plt.close("all")
-
-
 @pytest.mark.parametrize("titles", [np.array(["a", "b"]), [3, 1]])
-def test_titles_may_be_an_array_or_labels(real_images, titles, closing):
+def test_titles_may_be_an_array_or_labels(real_images, titles):
     fig = plot_images(real_images[:2], titles)
     assert [axis.get_title() for axis in fig.axes] == [str(title) for title in titles]
     plot_histograms(real_images[:2], titles)
@@ -139,7 +132,7 @@ def test_batches_among_the_images_are_refused(real_images, form):
         form([real_images[:2], real_images[:2]], ["a", "b"])
 
 
-def test_the_order_of_bytes_changes_no_picture(real_images, closing):
+def test_the_order_of_bytes_changes_no_picture(real_images):
     wide = real_images[0].astype(np.uint16) * 257
     drawn = [
         plot_images([i]).axes[0].get_images()[0].get_array() for i in (wide, wide.astype(">u2"))
